@@ -1,0 +1,1 @@
+"""Decide where building-mounted compute goes on a distribution grid."""

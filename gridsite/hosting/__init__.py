@@ -1,0 +1,1 @@
+"""Load hosting capacity of buildings, one by one and together."""

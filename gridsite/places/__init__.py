@@ -1,0 +1,1 @@
+"""Geospatial inputs: roofs, connections, demand zones, latency."""

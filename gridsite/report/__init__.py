@@ -1,0 +1,1 @@
+"""Maps, figures, tables and files drawn from result tables."""

@@ -1,0 +1,1 @@
+"""The siting decision: tables in, plan and certificate out."""
