@@ -287,7 +287,7 @@ def check_table(name: str, table: _T) -> _T:
     Returns
     -------
     pandas.DataFrame or geopandas.GeoDataFrame
-        A copy with the fixed columns in their contract's types.
+        A copy with the fixed columns in their contract's types, indexed from 0.
 
     Raises
     ------
@@ -311,7 +311,7 @@ greater_than_or_equal_to(0.0) in 1 row(s), first values [-1.0]
         msg = f"no table contract is called {name!r}; known: {', '.join(SCHEMAS)}"
         raise ConfigError(msg)
     try:
-        checked: Any = SCHEMAS[name].validate(table, lazy=True)
+        checked: Any = SCHEMAS[name].validate(table.reset_index(drop=True), lazy=True)
     except pa.errors.SchemaErrors as error:
         failures = error.failure_cases
         raise SchemaError(_describe(name, failures), failures) from error

@@ -1,1 +1,30 @@
 """Geospatial inputs: roofs, connections, demand zones, latency."""
+
+from __future__ import annotations
+
+from gridsite.places.access import (
+    ACCESS_TECHNOLOGIES,
+    AccessTechnology,
+    access_times_ms,
+)
+from gridsite.places.buildings import read_buildings
+from gridsite.places.connect import connect_buildings
+from gridsite.places.demand import Demand, demand_table, demand_zones, read_demand
+from gridsite.places.latency import distance_km, latency_arcs, round_trip_ms
+from gridsite.places.layers import metric_crs
+
+__all__ = [
+    "ACCESS_TECHNOLOGIES",
+    "AccessTechnology",
+    "Demand",
+    "access_times_ms",
+    "connect_buildings",
+    "demand_table",
+    "demand_zones",
+    "distance_km",
+    "latency_arcs",
+    "metric_crs",
+    "read_buildings",
+    "read_demand",
+    "round_trip_ms",
+]

@@ -1,0 +1,449 @@
+r"""
+AC power flow of many load states at once on a `Feeder`.
+
+For constant-power loads :math:`S` the node voltages solve
+
+.. math:: Y V = I_s - C \, \overline{S / (C^T V)}
+
+with :math:`I_s` the current that the sources drive into the free nodes. Parts
+that only meet at sources are solved apart (`Block`). Each block factorises its
+admittance once and iterates all states together (multiphase Z-bus fixed point
+[1]_ [2]_); on a radial network the factors have no fill-in, so that one
+iteration costs a handful of operations per node and state.
+
+Each state has its own convergence flag and power-balance residual: one state
+that fails says nothing about the others and never gets a voltage.
+
+References
+----------
+.. [1] A. Bernstein, C. Wang, E. Dall'Anese, J.-Y. Le Boudec, C. Zhao, "Load flow
+   in multiphase distribution networks: existence, uniqueness, non-singularity
+   and linear models", *IEEE Trans. Power Systems*, 2018.
+.. [2] J. S. Giraldo et al., "A tensor-based power flow formulation", 2022.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numba as nb
+import numpy as np
+import scipy.sparse as sp
+from scipy.sparse.linalg import splu
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.model import Feeder
+
+#: Largest change of any voltage between two iterations of a converged state. [pu]
+TOLERANCE_PU = 1e-9
+
+#: Most iterations; a state that needs more has not converged.
+MAX_ITERATIONS = 200
+
+#: A voltage that moves this far in one iteration, after the first, runs away. [pu]
+_DIVERGED_PU = 0.5
+
+#: Memory of one thread's work arrays. [values]
+_CHUNK_VALUES = 24_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class States:
+    """
+    Load states of one block, in factored form so that they stay small.
+
+    State ``s`` draws ``p_shapes[shape_of_port, step[s]] * p_scale`` at each port,
+    plus ``added[s] * (1 + j tan_phi)`` at port ``added_port[s]`` (-1: none),
+    plus ``spread[k] * (1 + j tan_phi)`` at every port ``k``. All in pu.
+    """
+
+    p_shapes: NDArray[np.float64]
+    q_shapes: NDArray[np.float64]
+    shape_of_port: NDArray[np.int64]
+    p_scale: NDArray[np.float64]
+    q_scale: NDArray[np.float64]
+    spread: NDArray[np.float64]
+    tan_phi: float
+
+    def power(self, steps: NDArray[np.int64]) -> NDArray[np.complex128]:
+        """Return the power drawn at each port, shape (n_port, n_step). [pu]"""
+        p = self.p_scale[:, None] * self.p_shapes[self.shape_of_port][:, steps]
+        q = self.q_scale[:, None] * self.q_shapes[self.shape_of_port][:, steps]
+        return (p + self.spread[:, None]) + 1j * (
+            q + self.tan_phi * self.spread[:, None]
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Solution:
+    """
+    Voltages of many states.
+
+    Parameters
+    ----------
+    v : numpy.ndarray of complex, shape (n_node, n_state)
+        Node voltages; NaN in every state that did not converge. [pu]
+    converged : numpy.ndarray of bool, shape (n_state,)
+        Convergence flag of each state.
+    residual_kva : numpy.ndarray, shape (n_state,)
+        Largest power mismatch at any node. [kVA]
+    iterations : numpy.ndarray of int, shape (n_state,)
+        Iterations done.
+    """
+
+    v: NDArray[np.complex128]
+    converged: NDArray[np.bool_]
+    residual_kva: NDArray[np.float64]
+    iterations: NDArray[np.int64]
+
+
+class Block:
+    """
+    One independent part of a feeder model, factorised.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    feeder_id : str
+        Which part.
+
+    Attributes
+    ----------
+    nodes, ports, terminals : numpy.ndarray of int
+        Positions of the block's nodes, ports and terminals in the feeder.
+    port_node, port_return : numpy.ndarray of int
+        Node of each port and its return (-1 is ground), within the block.
+    impedance : numpy.ndarray of complex, shape (n_node, n_port)
+        Voltage per current drawn at a port, with the sign reversed. [pu]
+    v_no_load : numpy.ndarray of complex, shape (n_node,)
+        Voltages with no load at all. [pu]
+    """
+
+    def __init__(self, feeder: Feeder, feeder_id: str) -> None:
+        self.feeder_id = feeder_id
+        self.base_kva = feeder.base_kva
+        ids = feeder.nodes["feeder_id"].to_numpy()
+        self.nodes = np.flatnonzero(ids == feeder_id)
+        self.ports = np.flatnonzero(feeder.ports["feeder_id"].to_numpy() == feeder_id)
+        local = np.full(len(ids) + 1, -1, dtype=np.int64)
+        local[self.nodes] = np.arange(len(self.nodes))
+        self.port_node = local[feeder.ports["node"].to_numpy()[self.ports]]
+        self.port_return = local[feeder.ports["node_return"].to_numpy()[self.ports]]
+        y = feeder.y.tocsr()[self.nodes]
+        self.y = sp.csc_array(y[:, self.nodes])
+        self.i_source = -(y[:, feeder.source_nodes] @ feeder.source_v)
+        rows = feeder.terminals["feeder_id"].to_numpy()
+        self.terminals = np.flatnonzero(rows == feeder_id)
+        matrix = feeder.terminal_y[self.terminals]
+        self.terminal_y = sp.csr_array(matrix[:, self.nodes])
+        self.terminal_source = matrix[:, feeder.source_nodes] @ feeder.source_v
+        lu = splu(
+            sp.csc_matrix(self.y),
+            permc_spec="MMD_AT_PLUS_A",
+            diag_pivot_thresh=0.0,
+            options={"SymmetricMode": True},
+        )
+        self._lu = _factors(lu)
+        self.v_no_load: NDArray[np.complex128] = lu.solve(self.i_source)
+        self.impedance: NDArray[np.complex128] = lu.solve(
+            self.incidence.toarray().astype(complex)
+        )
+
+    @cached_property
+    def incidence(self) -> sp.csc_array:
+        """Incidence of ports: +1 at the node, -1 at the return. (n_node, n_port)"""
+        n = len(self.ports)
+        at = np.arange(n)
+        back = self.port_return >= 0
+        rows = np.concatenate([self.port_node, self.port_return[back]])
+        cols = np.concatenate([at, at[back]])
+        data = np.concatenate([np.ones(n), -np.ones(int(back.sum()))])
+        return sp.csc_array((data, (rows, cols)), shape=(len(self.nodes), n))
+
+    def currents(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Return the currents of the block's terminals. [pu]"""
+        out: NDArray[np.complex128] = self.terminal_y @ v
+        out += self.terminal_source.reshape(-1, *([1] * (v.ndim - 1)))
+        return out
+
+    def solve(
+        self,
+        states: States,
+        step: NDArray[np.int64],
+        *,
+        added_port: NDArray[np.int64] | None = None,
+        added: NDArray[np.float64] | None = None,
+        v_start: NDArray[np.complex128] | None = None,
+        start_of: NDArray[np.int64] | None = None,
+        tolerance_pu: float = TOLERANCE_PU,
+    ) -> Solution:
+        """
+        Solve load states.
+
+        Parameters
+        ----------
+        states : States
+            What the block's ports draw, by step.
+        step : numpy.ndarray of int, shape (n_state,)
+            Step of each state.
+        added_port : numpy.ndarray of int, shape (n_state,), optional
+            Port (position in the block) with an added load; -1 for none.
+        added : numpy.ndarray, shape (n_state,), optional
+            Added active power. [pu]
+        v_start : numpy.ndarray of complex, shape (n_node, n_start), optional
+            Voltages to start from; the no-load state by default. [pu]
+        start_of : numpy.ndarray of int, shape (n_state,), optional
+            Column of ``v_start`` for each state.
+        tolerance_pu : float, default `TOLERANCE_PU`
+            Largest voltage change in the last iteration. [pu]
+
+        Returns
+        -------
+        Solution
+            Voltages at the block's nodes.
+        """
+        n_state = len(step)
+        if added_port is None or added is None:
+            added_port = np.full(n_state, -1, dtype=np.int64)
+            added = np.zeros(n_state)
+        if v_start is None or start_of is None:
+            v_start = self.v_no_load[:, None]
+            start_of = np.zeros(n_state, dtype=np.int64)
+        v = np.empty((len(self.nodes), n_state), dtype=np.complex128)
+        residual = np.empty(n_state)
+        iterations = np.zeros(n_state, dtype=np.int64)
+        width = max(4, min(64, _CHUNK_VALUES // max(len(self.nodes), 1)))
+        _solve_states(
+            *self._lu,
+            self.i_source.real.copy(),
+            self.i_source.imag.copy(),
+            self.port_node,
+            self.port_return,
+            states.p_shapes,
+            states.q_shapes,
+            states.shape_of_port,
+            states.p_scale,
+            states.q_scale,
+            states.spread,
+            states.tan_phi,
+            step,
+            added_port,
+            added,
+            v_start,
+            start_of,
+            tolerance_pu,
+            MAX_ITERATIONS,
+            width,
+            v,
+            residual,
+            iterations,
+        )
+        converged = np.isfinite(residual)
+        v[:, ~converged] = np.nan
+        return Solution(
+            v=v,
+            converged=converged,
+            residual_kva=residual * self.base_kva,
+            iterations=iterations,
+        )
+
+
+def _factors(lu: sp.linalg.SuperLU) -> tuple[NDArray[np.generic], ...]:
+    """Return L (unit diagonal left out), U, 1/diag(U) and permutations."""
+    lower = sp.csc_array(lu.L)
+    upper = sp.csc_array(lu.U)
+    lower.sort_indices()
+    upper.sort_indices()
+    strict_l = sp.csc_array(sp.tril(lower, k=-1))
+    strict_u = sp.csc_array(sp.triu(upper, k=1))
+    inverse = 1.0 / upper.diagonal()
+    return (
+        strict_l.indptr.astype(np.int64),
+        strict_l.indices.astype(np.int64),
+        strict_l.data.real.copy(),
+        strict_l.data.imag.copy(),
+        strict_u.indptr.astype(np.int64),
+        strict_u.indices.astype(np.int64),
+        strict_u.data.real.copy(),
+        strict_u.data.imag.copy(),
+        inverse.real.copy(),
+        inverse.imag.copy(),
+        np.asarray(lu.perm_r, dtype=np.int64),
+        np.asarray(lu.perm_c, dtype=np.int64),
+    )
+
+
+@nb.njit(cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Solve L U x = b in place; b and x are (n, width), real and imaginary apart."""
+    n, width = xr.shape
+    for j in range(n):
+        for p in range(lp[j], lp[j + 1]):
+            i, a, b = li[p], lr[p], lm[p]
+            for s in range(width):
+                xr[i, s] -= a * xr[j, s] - b * xi[j, s]
+                xi[i, s] -= a * xi[j, s] + b * xr[j, s]
+    for j in range(n - 1, -1, -1):
+        a, b = dr[j], dm[j]
+        for s in range(width):
+            re = a * xr[j, s] - b * xi[j, s]
+            xi[j, s] = a * xi[j, s] + b * xr[j, s]
+            xr[j, s] = re
+        for p in range(up[j], up[j + 1]):
+            i, a, b = ui[p], ur[p], um[p]
+            for s in range(width):
+                xr[i, s] -= a * xr[j, s] - b * xi[j, s]
+                xi[i, s] -= a * xi[j, s] + b * xr[j, s]
+
+
+@nb.njit(cache=True, parallel=True, error_model="numpy")
+def _solve_states(  # type: ignore[no-untyped-def]  # noqa: PLR0915  # pragma: no cover
+    lp,
+    li,
+    lr,
+    lm,
+    up,
+    ui,
+    ur,
+    um,
+    dr,
+    dm,
+    perm_r,
+    perm_c,
+    src_re,
+    src_im,
+    port_node,
+    port_return,
+    p_shapes,
+    q_shapes,
+    shape_of_port,
+    p_scale,
+    q_scale,
+    spread,
+    tan_phi,
+    step,
+    added_port,
+    added,
+    v_start,
+    start_of,
+    tolerance,
+    max_iterations,
+    width,
+    v_out,
+    residual,
+    iterations,
+):
+    n = v_out.shape[0]
+    n_state = step.shape[0]
+    n_port = port_node.shape[0]
+    n_chunk = (n_state + width - 1) // width
+    for chunk in nb.prange(n_chunk):
+        first = chunk * width
+        w = min(width, n_state - first)
+        pr = np.empty((n_port, w))
+        pi = np.empty((n_port, w))
+        for k in range(n_port):
+            row = shape_of_port[k]
+            for s in range(w):
+                t = step[first + s]
+                extra = spread[k]
+                if added_port[first + s] == k:
+                    extra += added[first + s]
+                pr[k, s] = p_scale[k] * p_shapes[row, t] + extra
+                pi[k, s] = q_scale[k] * q_shapes[row, t] + tan_phi * extra
+        # voltages by node, held in the order of the factors' columns
+        vr = np.empty((n, w))
+        vi = np.empty((n, w))
+        for i in range(n):
+            for s in range(w):
+                v0 = v_start[i, start_of[first + s]]
+                vr[perm_c[i], s] = v0.real
+                vi[perm_c[i], s] = v0.imag
+        xr = np.empty((n, w))
+        xi = np.empty((n, w))
+        mr = np.zeros((n, w))
+        mi = np.zeros((n, w))
+        change = np.full(w, np.inf)
+        done = np.zeros(w, dtype=np.bool_)
+        for it in range(max_iterations):
+            for i in range(n):
+                row = perm_r[i]
+                for s in range(w):
+                    xr[row, s] = src_re[i]
+                    xi[row, s] = src_im[i]
+            for k in range(n_port):
+                a, b = port_node[k], port_return[k]
+                ca, ra = perm_c[a], perm_r[a]
+                for s in range(w):
+                    ur_, ui_ = vr[ca, s], vi[ca, s]
+                    if b >= 0:
+                        ur_ -= vr[perm_c[b], s]
+                        ui_ -= vi[perm_c[b], s]
+                    inv = 1.0 / (ur_ * ur_ + ui_ * ui_)
+                    # conj(S / u) = conj(S) u / |u|^2
+                    cr = (pr[k, s] * ur_ + pi[k, s] * ui_) * inv
+                    ci = (pr[k, s] * ui_ - pi[k, s] * ur_) * inv
+                    xr[ra, s] -= cr
+                    xi[ra, s] -= ci
+                    if b >= 0:
+                        xr[perm_r[b], s] += cr
+                        xi[perm_r[b], s] += ci
+            if it > 0:
+                # power mismatch of the last iterate: |v conj(change of current)|
+                for s in range(w):
+                    if not done[s]:
+                        residual[first + s] = 0.0
+                for i in range(n):
+                    row, col = perm_r[i], perm_c[i]
+                    for s in range(w):
+                        if not done[s]:
+                            e = (xr[row, s] - mr[row, s]) ** 2
+                            e += (xi[row, s] - mi[row, s]) ** 2
+                            e *= vr[col, s] ** 2 + vi[col, s] ** 2
+                            if e > residual[first + s]:
+                                residual[first + s] = e
+                left = 0
+                for s in range(w):
+                    if not done[s]:
+                        if change[s] <= tolerance:
+                            done[s] = True
+                            residual[first + s] = np.sqrt(residual[first + s])
+                        else:
+                            left += 1
+                if left == 0:
+                    break
+            for i in range(n):
+                for s in range(w):
+                    mr[i, s] = xr[i, s]
+                    mi[i, s] = xi[i, s]
+            _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi)
+            for s in range(w):
+                if not done[s]:
+                    change[s] = 0.0
+                    iterations[first + s] = it + 1
+            for i in range(n):
+                for s in range(w):
+                    if not done[s]:
+                        d = (xr[i, s] - vr[i, s]) ** 2 + (xi[i, s] - vi[i, s]) ** 2
+                        if not d <= change[s]:
+                            change[s] = d
+                        vr[i, s] = xr[i, s]
+                        vi[i, s] = xi[i, s]
+            for s in range(w):
+                if not done[s]:
+                    change[s] = np.sqrt(change[s])
+                    if not change[s] < _DIVERGED_PU:
+                        done[s] = True
+                        residual[first + s] = np.nan
+        for s in range(w):
+            if not done[s]:
+                residual[first + s] = np.nan
+        for i in range(n):
+            col = perm_c[i]
+            for s in range(w):
+                v_out[i, first + s] = complex(vr[col, s], vi[col, s])

@@ -1,0 +1,377 @@
+"""
+Replay added loads in AC power flow over all steps, against the base case.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gridsite.errors import DataError
+from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.model import Feeder
+    from gridsite.feeder.profiles import Profiles
+    from gridsite.hosting.base_case import BaseCase
+
+    Floats = NDArray[np.float64]
+
+#: Most violations of one block that are listed; all are counted.
+_MOST_LISTED = 20_000
+
+_COLUMNS = ["element", "criterion", "time", "value", "limit", "base_value", "excess"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadReplay:
+    """
+    What added loads do to the grid.
+
+    Parameters
+    ----------
+    violations : pandas.DataFrame
+        Contract ``violations``: limits newly broken or worsened, plus ``kind``
+        (new, worsened), ``feeder_id`` and ``unit`` (pu or A).
+    elements : pandas.DataFrame
+        Peak loading of each element in the base case and with the loads, by
+        ``element``: ``base_peak_percent``, ``plan_peak_percent``.
+    voltages : pandas.DataFrame
+        Lowest voltage of each bus over all steps, by ``bus``: ``base_min_pu``,
+        ``plan_min_pu``.
+    summary : dict
+        ``steps, base_violations, new, worsened, worst``, losses of both cases
+        [MWh over the steps].
+    """
+
+    violations: pd.DataFrame
+    elements: pd.DataFrame
+    voltages: pd.DataFrame
+    summary: dict[str, Any]
+
+
+def replay_loads(
+    feeder: Feeder,
+    loads: Profiles,
+    added_kw: pd.Series[float],
+    *,
+    limits: Limits | None = None,
+    power_factor: float = 0.98,
+    grid: GridCase | None = None,
+    progress: Callable[[float, str], None] | None = None,
+) -> LoadReplay:
+    """
+    Solve every step with and without constant added loads.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    loads : Profiles
+        What customers draw.
+    added_kw : pandas.Series of float
+        Added load by ``port_id``. [kW]
+    limits : Limits, optional
+        EN 50160 by default.
+    power_factor : float, default 0.98
+        Of the added loads, lagging. [-]
+    grid : GridCase, optional
+        Base cases at hand already, of the same inputs.
+    progress : callable, optional
+        Called with the share done and a text.
+
+    Returns
+    -------
+    LoadReplay
+        Violations by the definitions of newly broken and worsened.
+
+    Raises
+    ------
+    DataError
+        If a port is unknown or not supplied, or a load is negative or NaN.
+
+    Notes
+    -----
+    A state that does not converge is a violation of criterion
+    ``power flow`` with value NaN.
+
+    Examples
+    --------
+    >>> from gridsite.feeder.profiles import constant_profiles
+    >>> from gridsite.feeder.read_pandapower import read_feeder
+    >>> feeder = read_feeder("pandapower:create_kerber_landnetz_freileitung_1")
+    >>> at = feeder.load_ports
+    >>> loads = constant_profiles(at.index, at["p_kw"], at["q_kvar"])
+    >>> result = replay_loads(feeder, loads, pd.Series({at.index[0]: 1.0}))
+    >>> result.summary["new"], result.summary["worsened"]
+    (0, 0)
+    """
+    if grid is None:
+        grid = GridCase(feeder, loads, limits or Limits(), power_factor=power_factor)
+    _check_added(feeder, added_kw)
+    parts = []
+    for done, feeder_id in enumerate(grid.feeder_ids):
+        if progress:
+            progress(done / len(grid.feeder_ids), f"replay of {feeder_id}")
+        parts.append(_BlockReplay(grid.block(feeder_id), added_kw))
+    if progress:
+        progress(1.0, "replay")
+    return _collect(grid, parts)
+
+
+def _check_added(feeder: Feeder, added_kw: pd.Series[float]) -> None:
+    unknown = added_kw.index.difference(feeder.ports.index)
+    if len(unknown):
+        msg = f"replay: port(s) unknown to {feeder.name}: {unknown[:3].tolist()}"
+        raise DataError(msg)
+    dark = added_kw.index[feeder.ports.loc[added_kw.index, "node"] < 0]
+    if len(dark):
+        msg = f"replay: port(s) not supplied: {dark[:3].tolist()}"
+        raise DataError(msg)
+    if not (added_kw >= 0.0).all():
+        bad = added_kw[~(added_kw >= 0.0)]
+        msg = f"replay: added_kw is negative or NaN at {bad.index[:3].tolist()}"
+        raise DataError(msg)
+
+
+class _BlockReplay:
+    """Replay of one block."""
+
+    def __init__(self, case: BaseCase, added_kw: pd.Series[float]) -> None:
+        self.case = case
+        names = case.feeder.ports.index[case.block.ports]
+        self.spread_kw = added_kw.groupby(level=0).sum().reindex(names, fill_value=0.0)
+        self.v = plan_voltages(case, self.spread_kw.to_numpy())
+        self.converged = np.isfinite(self.v).all(axis=0)
+        self.slack = case.row_slack(self.v)
+        worse = case.slack - self.slack
+        self.new = ~case.broken & (self.slack < 0.0)
+        self.worsened = case.broken & (worse > case.materiality[:, None])
+        self._find_high()
+
+    def _find_high(self) -> None:
+        """Find voltages that rise above their limit (a load should not do that)."""
+        case = self.case
+        most = case.limits.voltage_max_pu
+        base, now = np.abs(case.v[case.limited]), np.abs(self.v[case.limited])
+        self.base_high = base > most
+        self.high = (~self.base_high & (now > most)) | (
+            self.base_high & (now - base > case.limits.materiality_voltage_pu)
+        )
+
+    def base_violations(self) -> int:
+        return int(self.case.broken.sum() + self.base_high.sum())
+
+    def listing(self) -> pd.DataFrame:
+        """Return the violations of this block."""
+        case = self.case
+        frames = [
+            self._rows(self.new, "new"),
+            self._rows(self.worsened, "worsened"),
+            self._high_rows(),
+        ]
+        failed = np.flatnonzero(~self.converged)
+        if len(failed):
+            frames.append(
+                pd.DataFrame(
+                    {
+                        "element": case.block.feeder_id,
+                        "criterion": "power flow",
+                        "time": case.time[failed].astype(object),
+                        "value": np.nan,
+                        "limit": 0.0,
+                        "base_value": np.nan,
+                        "excess": np.inf,
+                        "kind": "new",
+                        "unit": "",
+                    }
+                )
+            )
+        frames = [f for f in frames if len(f)]
+        if not frames:
+            return pd.DataFrame(columns=[*_COLUMNS, "kind", "unit", "feeder_id"])
+        return pd.concat(frames).assign(feeder_id=case.block.feeder_id)
+
+    def _rows(self, hit: NDArray[np.bool_], kind: str) -> pd.DataFrame:
+        case = self.case
+        row, step = np.nonzero(hit)
+        if len(row) > _MOST_LISTED:
+            deepest = np.argsort(self.slack[row, step])[:_MOST_LISTED]
+            row, step = row[deepest], step[deepest]
+        voltage = row < case.n_voltage
+        base_a = case.feeder.terminals["base_a"].to_numpy()[case.block.terminals]
+        size = np.concatenate([np.ones(case.n_voltage), base_a[case.rated]])[row]
+        limit = case.rows["limit"].to_numpy()[:-1][row]
+        sign = np.where(voltage, 1.0, -1.0)
+        value = limit + sign * self.slack[row, step]
+        base = limit + sign * case.slack[row, step]
+        return pd.DataFrame(
+            {
+                "element": case.rows["element"].to_numpy()[row],
+                "criterion": case.rows["criterion"].to_numpy()[row],
+                "time": case.time[step].astype(object),
+                "value": value * size,
+                "limit": limit * size,
+                "base_value": base * size,
+                "excess": -self.slack[row, step] * size,
+                "kind": kind,
+                "unit": np.where(voltage, "pu", "A"),
+            }
+        )
+
+    def _high_rows(self) -> pd.DataFrame:
+        case = self.case
+        row, step = np.nonzero(self.high)
+        value = np.abs(self.v[case.limited[row], step])
+        return pd.DataFrame(
+            {
+                "element": case.rows["element"].to_numpy()[row],
+                "criterion": "voltage high",
+                "time": case.time[step].astype(object),
+                "value": value,
+                "limit": case.limits.voltage_max_pu,
+                "base_value": np.abs(case.v[case.limited[row], step]),
+                "excess": value - case.limits.voltage_max_pu,
+                "kind": np.where(self.base_high[row, step], "worsened", "new"),
+                "unit": "pu",
+            }
+        )
+
+    def peaks(self) -> pd.DataFrame:
+        """Return peak loading by element. [%]"""
+        case = self.case
+        terminals = case.feeder.terminals.iloc[case.block.terminals]
+        scale = (terminals["base_a"] / terminals["rated_a"]).to_numpy(dtype=float)
+        peaks = {
+            name: np.abs(case.block.currents(v)).max(axis=1) * scale * 100.0
+            for name, v in (("base_peak_percent", case.v), ("plan_peak_percent", self.v))
+        }
+        frame = pd.DataFrame({"element": terminals["element"].to_numpy(), **peaks})
+        frame = frame[(terminals["criterion"] != "source").to_numpy()]
+        return frame.groupby("element", sort=False).max()
+
+    def lowest(self) -> pd.DataFrame:
+        """Return the lowest voltage of each bus. [pu]"""
+        case = self.case
+        limited = case.feeder.nodes["limited"].to_numpy()[case.block.nodes]
+        bus = case.feeder.nodes["bus"].to_numpy()[case.block.nodes]
+        frame = pd.DataFrame(
+            {
+                "bus": bus,
+                "base_min_pu": np.abs(case.v).min(axis=1),
+                "plan_min_pu": np.abs(self.v).min(axis=1),
+            }
+        )
+        return frame[limited].set_index("bus")
+
+    def losses_mwh(self) -> tuple[float, float]:
+        """Return losses over all steps, base and plan. [MWh]"""
+        case = self.case
+        hours = 1.0
+        if len(case.time) > 1:
+            hours = (case.time[1] - case.time[0]).total_seconds() / 3600.0
+        base = losses_pu(case, case.v).sum()
+        plan = losses_pu(case, self.v).sum()
+        scale = case.block.base_kva / 1e3 * hours
+        return float(base * scale), float(plan * scale)
+
+
+def plan_voltages(
+    case: BaseCase, spread_kw: Floats, steps: NDArray[np.int64] | None = None
+) -> NDArray[np.complex128]:
+    """
+    Return voltages of a block with loads added at several ports.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    spread_kw : numpy.ndarray, shape (n_port,)
+        Added load at each of the block's ports. [kW]
+    steps : numpy.ndarray of int, optional
+        Steps to solve; all by default.
+
+    Returns
+    -------
+    numpy.ndarray of complex, shape (n_node, n_step)
+        Voltages; NaN where a step did not converge. [pu]
+    """
+    from dataclasses import replace
+
+    if steps is None:
+        steps = np.arange(len(case.time))
+    if not spread_kw.any():
+        return case.v[:, steps]
+    states = replace(case.states, spread=spread_kw / case.block.base_kva)
+    return case.block.solve(states, steps, v_start=case.v, start_of=steps).v
+
+
+def losses_pu(case: BaseCase, v: NDArray[np.complex128]) -> Floats:
+    """
+    Return the losses of a block's lines and transformers at each state.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    v : numpy.ndarray of complex, shape (n_node, n_state)
+        Voltages. [pu]
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_state,)
+        Losses: the power that enters elements and does not leave. [pu]
+    """
+    feeder, block = case.feeder, case.block
+    terminals = feeder.terminals.iloc[block.terminals]
+    inner = (terminals["criterion"] != "source").to_numpy()
+    local = np.full(len(feeder.nodes), -1, dtype=np.int64)
+    local[block.nodes] = np.arange(len(block.nodes))
+    fixed = np.zeros(len(feeder.nodes), dtype=complex)
+    fixed[feeder.source_nodes] = feeder.source_v
+    node = terminals["node"].to_numpy(dtype=np.int64)[inner]
+    at = local[node]
+    voltage = np.where((at >= 0)[:, None], v[at], fixed[node][:, None])
+    current = block.currents(v)[inner]
+    out: Floats = np.real(voltage * np.conj(current)).sum(axis=0)
+    return out
+
+
+def _collect(grid: GridCase, parts: list[_BlockReplay]) -> LoadReplay:
+    listings = [part.listing() for part in parts]
+    full = [frame for frame in listings if len(frame)] or listings[:1]
+    violations = pd.concat(full, ignore_index=True)
+    losses = np.array([part.losses_mwh() for part in parts]).sum(axis=0)
+    worst: dict[str, Any] | None = None
+    if len(violations):
+        relative = violations["excess"] / violations["limit"].abs().clip(lower=1e-9)
+        row = violations.loc[relative.idxmax()]
+        worst = {k: str(row[k]) for k in ("element", "criterion", "time")}
+        worst |= {k: float(row[k]) for k in ("value", "limit", "excess")}
+    failed = sum(int((~part.converged).sum()) for part in parts)
+    new = sum(int(p.new.sum() + (p.high & ~p.base_high).sum()) for p in parts)
+    worsened = sum(int(p.worsened.sum() + (p.high & p.base_high).sum()) for p in parts)
+    summary = {
+        "steps": len(grid.profiles.time),
+        "base_violations": sum(part.base_violations() for part in parts),
+        "new": new + failed,
+        "worsened": worsened,
+        "not_converged": failed,
+        "worst": worst,
+        "base_losses_mwh": float(losses[0]),
+        "plan_losses_mwh": float(losses[1]),
+    }
+    return LoadReplay(
+        violations=violations,
+        elements=pd.concat([part.peaks() for part in parts]),
+        voltages=pd.concat([part.lowest() for part in parts]),
+        summary=summary,
+    )

@@ -1,0 +1,415 @@
+"""
+The base case of one block over all steps, and limit checks against it.
+
+Rows of a `BaseCase` are limits: the lowest voltage of each limited node, the
+current of each rated terminal, and (last) the voltage change at the own
+connection. A row's slack is positive while its limit holds; rows that are
+broken in the base case at a step are left out at that step (a load cannot newly
+break them) and are what a load may worsen. Added load never raises a voltage
+(lagging power factor), so that highest voltages are counted, not searched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridsite.errors import BaseCaseError, ConfigError, DataError
+from gridsite.feeder.powerflow import Block, States
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.model import Feeder
+    from gridsite.feeder.profiles import Profiles
+    from gridsite.hosting.limits import Limits
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+#: States evaluated at once, to bound memory. [values]
+_EVALUATE_VALUES = 3_000_000
+
+
+def port_profiles(feeder: Feeder, loads: Profiles) -> Profiles:
+    """
+    Return profiles of every port of a feeder, in its order.
+
+    Customers must be in ``loads``. Generation that is not is switched off (the
+    safe side for load hosting capacity); other ports keep the file's value.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    loads : Profiles
+        What customers draw.
+
+    Returns
+    -------
+    Profiles
+        On ``feeder.ports.index``.
+
+    Raises
+    ------
+    DataError
+        If a customer has no profile.
+    """
+    ports = feeder.ports
+    supplied = ports.index[ports["node"] >= 0]
+    known = loads.port_ids.get_indexer(ports.index)
+    missing = ports.index[(known < 0) & (ports["kind"] == "load")]
+    missing = missing.intersection(supplied)
+    if len(missing):
+        msg = (
+            f"{feeder.name}: {len(missing)} load(s) have no profile, first "
+            f"{missing[:3].tolist()}; add columns of these names"
+        )
+        raise DataError(msg)
+    flat = np.ones((1, loads.p_shapes.shape[1]))
+    other = (ports["kind"] == "other").to_numpy()
+    own = known >= 0
+    scale_p = np.where(other, ports["p_kw"], 0.0)
+    scale_q = np.where(other, ports["q_kvar"], 0.0)
+    scale_p[own] = loads.p_scale_kw[known[own]]
+    scale_q[own] = loads.q_scale_kvar[known[own]]
+    last = loads.p_shapes.shape[0]
+    return replace(
+        loads,
+        port_ids=ports.index,
+        p_shapes=np.vstack([loads.p_shapes, flat]),
+        q_shapes=np.vstack([loads.q_shapes, flat]),
+        shape_of_port=np.where(own, loads.shape_of_port[known], last),
+        p_scale_kw=scale_p.astype(float),
+        q_scale_kvar=scale_q.astype(float),
+    )
+
+
+class GridCase:
+    """
+    Base cases of all blocks of a feeder model, solved once each.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    loads : Profiles
+        What customers draw.
+    limits : Limits
+        The limits.
+    power_factor : float, default 0.98
+        Of added loads, lagging. [-]
+
+    Raises
+    ------
+    ConfigError
+        If a limit per source is given and a source feeds several feeders.
+    DataError
+        If a customer has no profile.
+    """
+
+    def __init__(
+        self,
+        feeder: Feeder,
+        loads: Profiles,
+        limits: Limits,
+        *,
+        power_factor: float = 0.98,
+    ) -> None:
+        self.feeder, self.limits = feeder, limits
+        self.power_factor = power_factor
+        self.profiles = port_profiles(feeder, loads)
+        ids = feeder.nodes["feeder_id"]
+        self.feeder_ids: list[str] = sorted(set(ids[ids != ""]))
+        self._blocks: dict[str, BaseCase] = {}
+        fed = feeder.terminals.loc[feeder.terminals["criterion"] == "source"]
+        if limits.source_kva is not None and len(fed) < len(feeder.source_nodes):
+            msg = (
+                "limits: source_kva is given, but a source feeds several feeders, "
+                "which share it; give no source_kva or one source per feeder"
+            )
+            raise ConfigError(msg)
+
+    def block(self, feeder_id: str) -> BaseCase:
+        """
+        Return the base case of one block.
+
+        Parameters
+        ----------
+        feeder_id : str
+            Which block.
+
+        Returns
+        -------
+        BaseCase
+            Solved at the first call.
+        """
+        if feeder_id not in self._blocks:
+            self._blocks[feeder_id] = BaseCase(
+                self.feeder,
+                feeder_id,
+                self.profiles,
+                self.limits,
+                power_factor=self.power_factor,
+            )
+        return self._blocks[feeder_id]
+
+
+class BaseCase:
+    """
+    Solve one block over all steps and check limits against that base.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    feeder_id : str
+        Which block.
+    profiles : Profiles
+        On all ports of the feeder (`port_profiles`).
+    limits : Limits
+        The limits.
+    power_factor : float
+        Of added loads, lagging. [-]
+
+    Attributes
+    ----------
+    v : numpy.ndarray of complex, shape (n_node, n_step)
+        Base voltages. [pu]
+    rows : pandas.DataFrame
+        ``criterion, element, limit`` of each row; pu, drop from 1 pu for
+        voltages. The last row is the voltage change at the own connection.
+    slack : numpy.ndarray, shape (n_row - 1, n_step)
+        What is left in the base case before each limit breaks. [pu]
+    broken : numpy.ndarray of bool, shape (n_row - 1, n_step)
+        Limits that are broken without any added load.
+
+    Raises
+    ------
+    BaseCaseError
+        If a step does not converge without any added load.
+    """
+
+    def __init__(
+        self,
+        feeder: Feeder,
+        feeder_id: str,
+        profiles: Profiles,
+        limits: Limits,
+        *,
+        power_factor: float = 0.98,
+    ) -> None:
+        self.feeder = feeder
+        self.block = Block(feeder, feeder_id)
+        self.limits = limits
+        self.time = profiles.time
+        self.tan_phi = float(np.sqrt(1.0 / power_factor**2 - 1.0))
+        self.states = _block_states(self.block, profiles, self.tan_phi)
+        solution = self.block.solve(self.states, np.arange(len(self.time)))
+        if not solution.converged.all():
+            failed = np.flatnonzero(~solution.converged)
+            msg = (
+                f"{feeder.name}: feeder {feeder_id!r} has no power-flow solution at "
+                f"{len(failed)} step(s), first {self.time[failed[0]]}: its own load is "
+                "beyond what it can carry; check the units of loads and profiles"
+            )
+            raise BaseCaseError(msg, self.time[failed[0]])
+        self.v = solution.v
+        self.residual_kva = float(solution.residual_kva.max())
+        self._list_rows()
+        self.slack = self.row_slack(self.v)
+        self.broken = self.slack < 0.0
+
+    def _list_rows(self) -> None:
+        """List the limits in force."""
+        feeder, block, limits = self.feeder, self.block, self.limits
+        nodes = feeder.nodes.iloc[block.nodes]
+        limited = nodes["limited"].to_numpy(dtype=bool) & limits.on("voltage")
+        self.limited = np.flatnonzero(limited)
+        terminals = feeder.terminals.iloc[block.terminals]
+        kind = terminals["criterion"].to_numpy()
+        rated_a = terminals["rated_a"].to_numpy(dtype=float) * np.select(
+            [kind == "line current", kind == "transformer current"],
+            [limits.line_loading_max, limits.transformer_loading_max],
+            default=1.0,
+        )
+        if limits.source_kva is not None:
+            base_kva = self.block.base_kva
+            source_a = limits.source_kva / base_kva * terminals["base_a"].to_numpy()
+            rated_a = np.where(kind == "source", source_a, rated_a)
+        on = np.array([limits.on(c) for c in kind], dtype=bool)
+        self.unrated = np.flatnonzero(on & ~(rated_a > 0.0) & (kind != "source"))
+        self.rated = np.flatnonzero(on & (rated_a > 0.0))
+        self.rating_pu = rated_a[self.rated] / terminals["base_a"].to_numpy()[self.rated]
+        self.n_voltage = len(self.limited)
+        v_count, i_count = self.n_voltage, len(self.rated)
+        self.rows = pd.DataFrame(
+            {
+                "criterion": [*["voltage"] * v_count, *kind[self.rated], "voltage change"],
+                "element": [
+                    *nodes["bus"].to_numpy()[self.limited],
+                    *terminals["element"].to_numpy()[self.rated],
+                    "own connection",
+                ],
+                "limit": [
+                    *[limits.voltage_min_pu] * v_count,
+                    *self.rating_pu,
+                    limits.voltage_change_pu,
+                ],
+            }
+        )
+        self.scale = np.concatenate(
+            [np.full(v_count, 1.0 - limits.voltage_min_pu), self.rating_pu]
+        )
+        self.materiality = np.concatenate(
+            [
+                np.full(v_count, limits.materiality_voltage_pu),
+                limits.materiality_loading * self.rating_pu,
+            ]
+        )
+        self.n_row = v_count + i_count
+
+    def row_slack(self, v: NDArray[np.complex128]) -> Floats:
+        """Return what is left of each row but the last, (n_row, n_state). [pu]"""
+        slack = np.empty((self.n_row, v.shape[1]))
+        slack[: self.n_voltage] = np.abs(v[self.limited]) - self.limits.voltage_min_pu
+        current = np.abs(self.block.currents(v)[self.rated])
+        slack[self.n_voltage :] = self.rating_pu[:, None] - current
+        return slack
+
+    def port_voltage(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Return the voltage across each port, shape (n_port, ...). [pu]"""
+        across = v[self.block.port_node].copy()
+        back = self.block.port_return >= 0
+        across[back] -= v[self.block.port_return[back]]
+        return across
+
+    @cached_property
+    def effect(self) -> tuple[Floats, Floats, Floats]:
+        """
+        Linear effect of 1 pu added at each port, at no load.
+
+        Used to choose states and to weigh what acts on what; no reported
+        capacity rests on it.
+
+        Returns
+        -------
+        drop : numpy.ndarray, shape (n_voltage, n_port)
+            Fall of each limited node's voltage.
+        current : numpy.ndarray, shape (n_rated, n_port)
+            Size of the current that flows through each rated terminal.
+        own : numpy.ndarray, shape (n_port,)
+            Fall of the voltage at the port itself.
+        """
+        v0 = self.block.v_no_load
+        drawn = (1.0 - 1j * self.tan_phi) / np.conj(self.port_voltage(v0))
+        dv = -self.block.impedance * drawn
+        at = self.limited
+        drop = -np.real(np.conj(v0[at])[:, None] * dv[at]) / np.abs(v0[at])[:, None]
+        current = np.abs((self.block.terminal_y @ dv)[self.rated])
+        across = self.port_voltage(v0)
+        fall = np.diagonal(self.port_voltage(dv))
+        own = -np.real(np.conj(across) * fall) / np.abs(across)
+        return drop, current, own
+
+    @cached_property
+    def acts_on(self) -> NDArray[np.bool_]:
+        """Which port acts on which row (definition: `Limits.acts_on`)."""
+        drop, current, own = self.effect
+        share = self.limits.acts_on
+        drawn = np.sqrt(1.0 + self.tan_phi**2) / np.abs(
+            self.port_voltage(self.block.v_no_load)
+        )
+        out: NDArray[np.bool_] = np.concatenate(
+            [drop >= share * own, current >= share * drawn]
+        )
+        return out
+
+    def evaluate(
+        self,
+        port: Ints,
+        step: Ints,
+        added_kw: Floats,
+        *,
+        only: Ints | None = None,
+        tolerance_pu: float = 1e-9,
+    ) -> tuple[Floats, Ints]:
+        """
+        Solve states with one added load each and return what binds.
+
+        Parameters
+        ----------
+        port : numpy.ndarray of int, shape (n_state,)
+            Port with the added load, position in the block.
+        step : numpy.ndarray of int, shape (n_state,)
+            Step of each state.
+        added_kw : numpy.ndarray, shape (n_state,)
+            Added active power. [kW]
+        only : numpy.ndarray of int, shape (n_state,), optional
+            The one row to look at in each state.
+        tolerance_pu : float, default 1e-9
+            Tolerance of the power flow. [pu]
+
+        Returns
+        -------
+        slack : numpy.ndarray, shape (n_state,)
+            Smallest slack among the limits that held in the base case, each
+            over its own size; -inf where the state did not converge. [-]
+        row : numpy.ndarray of int, shape (n_state,)
+            The row with that slack; -1 where the state did not converge.
+        """
+        width = max(64, _EVALUATE_VALUES // max(len(self.block.nodes), 1))
+        slack, row = np.empty(len(port)), np.empty(len(port), dtype=np.int64)
+        for first in range(0, len(port), width):
+            at = slice(first, first + width)
+            solution = self.block.solve(
+                self.states,
+                step[at],
+                added_port=port[at],
+                added=added_kw[at] / self.block.base_kva,
+                v_start=self.v,
+                start_of=step[at],
+                tolerance_pu=tolerance_pu,
+            )
+            scaled = self._scaled_slack(solution.v, port[at], step[at])
+            chosen = np.argmin(scaled, axis=0) if only is None else only[at]
+            lowest = scaled[chosen, np.arange(scaled.shape[1])]
+            slack[at] = np.where(solution.converged, lowest, -np.inf)
+            row[at] = np.where(solution.converged, chosen, -1)
+        return slack, row
+
+    def _scaled_slack(
+        self, v: NDArray[np.complex128], port: Ints, step: Ints
+    ) -> Floats:
+        """Return slack over size for all rows; +inf where the base is broken."""
+        scaled = np.full((self.n_row + 1, len(step)), np.inf)
+        scaled[:-1] = self.row_slack(v) / self.scale[:, None]
+        scaled[:-1][self.broken[:, step]] = np.inf
+        if self.limits.on("voltage change"):
+            node, back = self.block.port_node[port], self.block.port_return[port]
+            state = np.arange(len(step))
+            base, now = self.v[node, step], v[node, state]
+            ground = back < 0
+            base = base - np.where(ground, 0.0, self.v[back, step])
+            now = now - np.where(ground, 0.0, v[back, state])
+            change = self.limits.voltage_change_pu
+            scaled[-1] = (change - (np.abs(base) - np.abs(now))) / change
+        return scaled
+
+
+def _block_states(block: Block, profiles: Profiles, tan_phi: float) -> States:
+    """Return a block's loads in per unit."""
+    ports = block.ports
+    return States(
+        p_shapes=np.ascontiguousarray(profiles.p_shapes, dtype=np.float64),
+        q_shapes=np.ascontiguousarray(profiles.q_shapes, dtype=np.float64),
+        shape_of_port=profiles.shape_of_port[ports].astype(np.int64),
+        p_scale=profiles.p_scale_kw[ports] / block.base_kva,
+        q_scale=profiles.q_scale_kvar[ports] / block.base_kva,
+        spread=np.zeros(len(ports)),
+        tan_phi=tan_phi,
+    )

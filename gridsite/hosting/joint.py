@@ -1,0 +1,274 @@
+r"""
+What buildings can draw together: linear rows for the siting model.
+
+A row bounds one limit at one step: :math:`\sum_k a_k P_k \le h`, with
+:math:`a_k` the growth of the limited quantity per kW at port :math:`k`, measured
+in AC power flow by adding a unit-sized load at each port, and :math:`h` what the
+base case leaves. Rows choose plans; AC replay decides. Where a replay finds a
+limit broken, `cut_rows` measures the same row again at the state of the plan.
+
+Units are A for currents and % of nominal for voltages, so that coefficients
+stay within a few powers of ten.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridsite.hosting.ac_replay import plan_voltages
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gridsite.hosting.base_case import BaseCase, GridCase
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+#: Load that measures a coefficient. [kW]
+PROBE_KW = 10.0
+
+#: Share of the materiality that plans may use of a limit broken already.
+_USE_OF_MATERIALITY = 0.9
+
+#: A cut keeps the plan this far inside the limit, over the limit's size. [-]
+_CUT_MARGIN = 1e-5
+
+#: Coefficients below this share of a row's largest are left out. [-]
+_NEGLIGIBLE = 1e-6
+
+
+def grid_rows(grid: GridCase, port_ids: pd.Index[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """
+    Return rows that bound what some ports draw together.
+
+    Parameters
+    ----------
+    grid : GridCase
+        Base cases.
+    port_ids : pandas.Index of str
+        Ports that may host units.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Contract ``rows``, plus ``feeder_id``.
+    row_coefficients : pandas.DataFrame
+        Contract ``row_coefficients``.
+
+    Notes
+    -----
+    Each limit is bounded at the step where the base case leaves least; other
+    steps are left to the replay. A limit that is broken already may move by
+    less than the materiality.
+    """
+    feeder = grid.feeder
+    parts = []
+    for feeder_id in grid.feeder_ids:
+        names = feeder.ports.index[feeder.ports["feeder_id"] == feeder_id]
+        if names.isin(port_ids).any():
+            parts.append(_block_rows(grid.block(feeder_id), port_ids))
+    return _stack(parts)
+
+
+def cut_rows(
+    grid: GridCase,
+    port_ids: pd.Index[str],
+    added_kw: pd.Series[float],
+    violations: pd.DataFrame,
+    round_number: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """
+    Return rows, measured at the state of a plan, that the plan breaks.
+
+    Parameters
+    ----------
+    grid : GridCase
+        Base cases.
+    port_ids : pandas.Index of str
+        Ports that may host units.
+    added_kw : pandas.Series of float
+        The plan's load by port. [kW]
+    violations : pandas.DataFrame
+        What its replay found.
+    round_number : int
+        Told apart in the row ids.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Contract ``rows``, plus ``feeder_id``.
+    row_coefficients : pandas.DataFrame
+        Contract ``row_coefficients``.
+    """
+    parts = []
+    for feeder_id, found in violations.groupby("feeder_id"):
+        case = grid.block(str(feeder_id))
+        parts.append(_block_cuts(case, port_ids, added_kw, found, round_number))
+    return _stack(parts)
+
+
+def _stack(
+    parts: list[tuple[pd.DataFrame, pd.DataFrame]],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    columns = ["row_id", "criterion", "element", "time", "period", "headroom", "unit"]
+    full = [part for part in parts if len(part[0])]
+    if not full:
+        return (
+            pd.DataFrame(columns=[*columns, "feeder_id"]),
+            pd.DataFrame(columns=["row_id", "port_id", "coefficient"]),
+        )
+    return (
+        pd.concat([rows for rows, _ in full], ignore_index=True),
+        pd.concat([coefficients for _, coefficients in full], ignore_index=True),
+    )
+
+
+def _block_rows(
+    case: BaseCase, port_ids: pd.Index[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    names, port = _candidates(case, port_ids)
+    worst = case.slack.argmin(axis=1)
+    parts = []
+    for step in np.unique(worst):
+        row = np.flatnonzero(worst == step)
+        growth = _growth(case, port, int(step), np.zeros(len(case.block.ports)))[row]
+        left = np.where(
+            case.broken[row, step],
+            _USE_OF_MATERIALITY * case.materiality[row],
+            case.slack[row, step],
+        )
+        keep = _not_dominated(left, growth, row < case.n_voltage)
+        parts.append(
+            _table(case, names, row[keep], int(step), left[keep], growth[keep], "")
+        )
+    return _stack(parts)
+
+
+def _block_cuts(
+    case: BaseCase,
+    port_ids: pd.Index[str],
+    added_kw: pd.Series[float],
+    found: pd.DataFrame,
+    round_number: int,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    names, port = _candidates(case, port_ids)
+    every = case.feeder.ports.index[case.block.ports]
+    spread = added_kw.groupby(level=0).sum().reindex(every, fill_value=0.0).to_numpy()
+    v = plan_voltages(case, spread)
+    slack = case.row_slack(v)
+    allowed = np.where(case.broken, case.slack - case.materiality[:, None], 0.0)
+    over = allowed - slack
+    over[~np.isfinite(over)] = -np.inf
+    worst = over.argmax(axis=1)
+    broken = np.flatnonzero(over.max(axis=1, initial=-np.inf) > 0.0)
+    if not len(broken):
+        return _stack([])
+    parts = []
+    for step in np.unique(worst[broken]):
+        row = broken[worst[broken] == step]
+        growth = _growth(case, port, int(step), spread)[row]
+        margin = _CUT_MARGIN * case.scale[row]
+        target = np.where(
+            case.broken[row, step],
+            case.slack[row, step] - _USE_OF_MATERIALITY * case.materiality[row],
+            margin,
+        )
+        left = slack[row, step] - target + growth @ spread[port]
+        keep = _not_dominated(left, growth, row < case.n_voltage)
+        left = np.maximum(left, 0.0)
+        label = f" round {round_number}"
+        parts.append(
+            _table(case, names, row[keep], int(step), left[keep], growth[keep], label)
+        )
+    del found
+    return _stack(parts)
+
+
+def _candidates(
+    case: BaseCase, port_ids: pd.Index[str]
+) -> tuple[NDArray[np.object_], Ints]:
+    every = case.feeder.ports.index[case.block.ports]
+    port = np.flatnonzero(every.isin(port_ids))
+    return every.to_numpy()[port], port
+
+
+def _growth(case: BaseCase, port: Ints, step: int, spread_kw: Floats) -> Floats:
+    """Return how much each row loses per kW at each port, (n_row, n). [pu/kW]"""
+    states = replace(case.states, spread=spread_kw / case.block.base_kva)
+    every = np.full(len(port) + 1, step, dtype=np.int64)
+    solution = case.block.solve(
+        states,
+        every,
+        added_port=np.append(port, -1),
+        added=np.append(np.full(len(port), PROBE_KW / case.block.base_kva), 0.0),
+        v_start=case.v,
+        start_of=every,
+    )
+    slack = case.row_slack(solution.v)
+    growth = (slack[:, -1:] - slack[:, :-1]) / PROBE_KW
+    # a probe beyond collapse: as bad as any other, never free
+    worst = np.nanmax(growth, axis=1, initial=0.0)
+    out: Floats = np.where(np.isfinite(growth), growth, worst[:, None])
+    return np.maximum(out, 0.0)
+
+
+def _not_dominated(
+    left: Floats, growth: Floats, voltage: NDArray[np.bool_]
+) -> NDArray[np.bool_]:
+    """Return rows that no other row of the same unit implies."""
+    keep = np.ones(len(left), dtype=bool)
+    order = np.argsort(left, kind="stable")
+    for position, i in enumerate(order):
+        for j in order[:position]:
+            if keep[j] and voltage[i] == voltage[j] and (growth[j] >= growth[i]).all():
+                keep[i] = False
+                break
+    return keep & (growth.max(axis=1, initial=0.0) > 0.0)
+
+
+def _table(
+    case: BaseCase,
+    names: NDArray[np.object_],
+    row: Ints,
+    step: int,
+    left: Floats,
+    growth: Floats,
+    label: str,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    base_a = case.feeder.terminals["base_a"].to_numpy()[case.block.terminals]
+    size = np.concatenate([np.full(case.n_voltage, 100.0), base_a[case.rated]])[row]
+    limits = case.rows.iloc[row]
+    time = case.time[step]
+    # a current limit stands twice, once per end: the row number tells them apart
+    row_id = [
+        f"{c} {e} {r} {time.isoformat()}{label}"
+        for c, e, r in zip(limits["criterion"], limits["element"], row, strict=True)
+    ]
+    rows = pd.DataFrame(
+        {
+            "row_id": row_id,
+            "criterion": limits["criterion"].to_numpy(),
+            "element": limits["element"].to_numpy(),
+            "time": time,
+            "period": 0,
+            "headroom": left * size,
+            "unit": np.where(row < case.n_voltage, "%", "A"),
+            "feeder_id": case.block.feeder_id,
+        }
+    )
+    rows["time"] = rows["time"].astype(object)
+    scaled = growth * size[:, None]
+    which, at = np.nonzero(scaled > _NEGLIGIBLE * scaled.max(axis=1, keepdims=True))
+    coefficients = pd.DataFrame(
+        {
+            "row_id": np.array(row_id, dtype=object)[which],
+            "port_id": names[at],
+            "coefficient": scaled[which, at],
+        }
+    )
+    return rows, coefficients

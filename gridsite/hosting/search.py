@@ -1,0 +1,138 @@
+"""
+Find the largest load that passes at a given step, for many loads at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gridsite.hosting.base_case import BaseCase
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+_MAX_ITERATIONS = 80
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """
+    Largest loads that pass.
+
+    Parameters
+    ----------
+    kw : numpy.ndarray, shape (n,)
+        The loads; each passes, and ``tolerance_kw`` more fails or is above the
+        cap. [kW]
+    row : numpy.ndarray of int, shape (n,)
+        The limit that fails above; -1 where the cap stopped the search.
+    converged : numpy.ndarray of bool, shape (n,)
+        False where what fails above is the power flow, not a limit.
+    """
+
+    kw: Floats
+    row: Ints
+    converged: NDArray[np.bool_]
+
+
+def largest_passing(
+    case: BaseCase,
+    port: Ints,
+    step: Ints,
+    start_kw: Floats,
+    cap_kw: Floats,
+    tolerance_kw: float,
+    *,
+    only: Ints | None = None,
+) -> Found:
+    """
+    Return the largest load at each port that passes at one step.
+
+    Bracketed interpolation in AC power flow: the lower end always passes.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    port, step : numpy.ndarray of int, shape (n,)
+        Where and when each load is added.
+    start_kw : numpy.ndarray, shape (n,)
+        First guess. [kW]
+    cap_kw : numpy.ndarray, shape (n,)
+        Largest load of interest. [kW]
+    tolerance_kw : float
+        Width of the final bracket. [kW]
+    only : numpy.ndarray of int, shape (n,), optional
+        The one limit to look at in each search.
+
+    Returns
+    -------
+    Found
+        Loads and the limits that stop them.
+    """
+    n = len(port)
+    flow_tolerance = float(
+        np.clip(tolerance_kw / case.block.base_kva * 1e-4, 1e-14, 1e-9)
+    )
+
+    def slack_at(which: Ints, kw: Floats) -> tuple[Floats, Ints]:
+        rows = None if only is None else only[which]
+        return case.evaluate(
+            port[which], step[which], kw, only=rows, tolerance_pu=flow_tolerance
+        )
+
+    low, high = np.zeros(n), np.minimum(np.maximum(start_kw, tolerance_kw), cap_kw)
+    g_low, _ = slack_at(np.arange(n), low)
+    g_high, row = slack_at(np.arange(n), high)
+    growing = np.flatnonzero((g_high >= 0.0) & (high < cap_kw))
+    while len(growing):
+        low[growing], g_low[growing] = high[growing], g_high[growing]
+        high[growing] = np.minimum(high[growing] * 1.3 + tolerance_kw, cap_kw[growing])
+        g_high[growing], row[growing] = slack_at(growing, high[growing])
+        growing = growing[(g_high[growing] >= 0.0) & (high[growing] < cap_kw[growing])]
+    capped = g_high >= 0.0
+    low[capped], row[capped] = high[capped], -1
+    active = np.flatnonzero(~capped & (high - low > tolerance_kw))
+    for iteration in range(_MAX_ITERATIONS):
+        if not len(active):
+            break
+        guess = _next_guess(
+            low[active], high[active], g_low[active], g_high[active],
+            tolerance_kw, iteration,
+        )
+        slack, limit = slack_at(active, guess)
+        good = slack >= 0.0
+        up, down = active[good], active[~good]
+        low[up], g_low[up] = guess[good], slack[good]
+        high[down], g_high[down], row[down] = guess[~good], slack[~good], limit[~good]
+        active = active[high[active] - low[active] > tolerance_kw]
+    converged = capped | np.isfinite(g_high)
+    return Found(kw=low, row=row, converged=converged)
+
+
+def _next_guess(
+    low: Floats,
+    high: Floats,
+    g_low: Floats,
+    g_high: Floats,
+    tolerance_kw: float,
+    iteration: int,
+) -> Floats:
+    """Interpolate, lean to the side that closes the bracket, or halve it."""
+    middle = 0.5 * (low + high)
+    usable = np.isfinite(g_low) & np.isfinite(g_high) & (g_low > g_high)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        guess = low + (high - low) * g_low / (g_low - g_high)
+    lean = 0.45 * tolerance_kw * (1.0 if iteration % 2 else -1.0)
+    guess = np.where(usable, guess + lean, middle)
+    if iteration % 4 == 3:
+        guess = middle
+    edge = np.minimum(0.45 * tolerance_kw, 0.25 * (high - low))
+    out: Floats = np.clip(guess, low + edge, high - edge)
+    return out
