@@ -19,14 +19,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import geopandas as gpd
 import numpy as np
-import pandas as pd
 from scipy.sparse.csgraph import connected_components
 
 from gridsite.errors import FeederError
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    import pandas as pd
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
@@ -121,8 +121,6 @@ class Feeder:
             ``port_id, bus, feeder_id, phases, geometry`` in EPSG:4326; points
             have no coordinates (NaN) where the file has none.
         """
-        import geopandas as gpd
-
         ports = self.load_ports.reset_index()
         return gpd.GeoDataFrame(
             ports[["port_id", "bus", "feeder_id", "phases"]],

@@ -28,10 +28,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numba as nb
 import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
+
+from gridsite.feeder.kernels import solve_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -43,9 +44,6 @@ TOLERANCE_PU = 1e-9
 
 #: Most iterations; a state that needs more has not converged.
 MAX_ITERATIONS = 200
-
-#: A voltage that moves this far in one iteration, after the first, runs away. [pu]
-_DIVERGED_PU = 0.5
 
 #: Memory of one thread's work arrays. [values]
 _CHUNK_VALUES = 24_000
@@ -218,7 +216,7 @@ class Block:
         residual = np.empty(n_state)
         iterations = np.zeros(n_state, dtype=np.int64)
         width = max(4, min(64, _CHUNK_VALUES // max(len(self.nodes), 1)))
-        _solve_states(
+        solve_states(
             *self._lu,
             self.i_source.real.copy(),
             self.i_source.imag.copy(),
@@ -276,174 +274,3 @@ def _factors(lu: sp.linalg.SuperLU) -> tuple[NDArray[np.generic], ...]:
         np.asarray(lu.perm_r, dtype=np.int64),
         np.asarray(lu.perm_c, dtype=np.int64),
     )
-
-
-@nb.njit(cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
-def _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Solve L U x = b in place; b and x are (n, width), real and imaginary apart."""
-    n, width = xr.shape
-    for j in range(n):
-        for p in range(lp[j], lp[j + 1]):
-            i, a, b = li[p], lr[p], lm[p]
-            for s in range(width):
-                xr[i, s] -= a * xr[j, s] - b * xi[j, s]
-                xi[i, s] -= a * xi[j, s] + b * xr[j, s]
-    for j in range(n - 1, -1, -1):
-        a, b = dr[j], dm[j]
-        for s in range(width):
-            re = a * xr[j, s] - b * xi[j, s]
-            xi[j, s] = a * xi[j, s] + b * xr[j, s]
-            xr[j, s] = re
-        for p in range(up[j], up[j + 1]):
-            i, a, b = ui[p], ur[p], um[p]
-            for s in range(width):
-                xr[i, s] -= a * xr[j, s] - b * xi[j, s]
-                xi[i, s] -= a * xi[j, s] + b * xr[j, s]
-
-
-@nb.njit(cache=True, parallel=True, error_model="numpy")
-def _solve_states(  # type: ignore[no-untyped-def]  # noqa: PLR0915  # pragma: no cover
-    lp,
-    li,
-    lr,
-    lm,
-    up,
-    ui,
-    ur,
-    um,
-    dr,
-    dm,
-    perm_r,
-    perm_c,
-    src_re,
-    src_im,
-    port_node,
-    port_return,
-    p_shapes,
-    q_shapes,
-    shape_of_port,
-    p_scale,
-    q_scale,
-    spread,
-    tan_phi,
-    step,
-    added_port,
-    added,
-    v_start,
-    start_of,
-    tolerance,
-    max_iterations,
-    width,
-    v_out,
-    residual,
-    iterations,
-):
-    n = v_out.shape[0]
-    n_state = step.shape[0]
-    n_port = port_node.shape[0]
-    n_chunk = (n_state + width - 1) // width
-    for chunk in nb.prange(n_chunk):
-        first = chunk * width
-        w = min(width, n_state - first)
-        pr = np.empty((n_port, w))
-        pi = np.empty((n_port, w))
-        for k in range(n_port):
-            row = shape_of_port[k]
-            for s in range(w):
-                t = step[first + s]
-                extra = spread[k]
-                if added_port[first + s] == k:
-                    extra += added[first + s]
-                pr[k, s] = p_scale[k] * p_shapes[row, t] + extra
-                pi[k, s] = q_scale[k] * q_shapes[row, t] + tan_phi * extra
-        # voltages by node, held in the order of the factors' columns
-        vr = np.empty((n, w))
-        vi = np.empty((n, w))
-        for i in range(n):
-            for s in range(w):
-                v0 = v_start[i, start_of[first + s]]
-                vr[perm_c[i], s] = v0.real
-                vi[perm_c[i], s] = v0.imag
-        xr = np.empty((n, w))
-        xi = np.empty((n, w))
-        mr = np.zeros((n, w))
-        mi = np.zeros((n, w))
-        change = np.full(w, np.inf)
-        done = np.zeros(w, dtype=np.bool_)
-        for it in range(max_iterations):
-            for i in range(n):
-                row = perm_r[i]
-                for s in range(w):
-                    xr[row, s] = src_re[i]
-                    xi[row, s] = src_im[i]
-            for k in range(n_port):
-                a, b = port_node[k], port_return[k]
-                ca, ra = perm_c[a], perm_r[a]
-                for s in range(w):
-                    ur_, ui_ = vr[ca, s], vi[ca, s]
-                    if b >= 0:
-                        ur_ -= vr[perm_c[b], s]
-                        ui_ -= vi[perm_c[b], s]
-                    inv = 1.0 / (ur_ * ur_ + ui_ * ui_)
-                    # conj(S / u) = conj(S) u / |u|^2
-                    cr = (pr[k, s] * ur_ + pi[k, s] * ui_) * inv
-                    ci = (pr[k, s] * ui_ - pi[k, s] * ur_) * inv
-                    xr[ra, s] -= cr
-                    xi[ra, s] -= ci
-                    if b >= 0:
-                        xr[perm_r[b], s] += cr
-                        xi[perm_r[b], s] += ci
-            if it > 0:
-                # power mismatch of the last iterate: |v conj(change of current)|
-                for s in range(w):
-                    if not done[s]:
-                        residual[first + s] = 0.0
-                for i in range(n):
-                    row, col = perm_r[i], perm_c[i]
-                    for s in range(w):
-                        if not done[s]:
-                            e = (xr[row, s] - mr[row, s]) ** 2
-                            e += (xi[row, s] - mi[row, s]) ** 2
-                            e *= vr[col, s] ** 2 + vi[col, s] ** 2
-                            if e > residual[first + s]:
-                                residual[first + s] = e
-                left = 0
-                for s in range(w):
-                    if not done[s]:
-                        if change[s] <= tolerance:
-                            done[s] = True
-                            residual[first + s] = np.sqrt(residual[first + s])
-                        else:
-                            left += 1
-                if left == 0:
-                    break
-            for i in range(n):
-                for s in range(w):
-                    mr[i, s] = xr[i, s]
-                    mi[i, s] = xi[i, s]
-            _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi)
-            for s in range(w):
-                if not done[s]:
-                    change[s] = 0.0
-                    iterations[first + s] = it + 1
-            for i in range(n):
-                for s in range(w):
-                    if not done[s]:
-                        d = (xr[i, s] - vr[i, s]) ** 2 + (xi[i, s] - vi[i, s]) ** 2
-                        if not d <= change[s]:
-                            change[s] = d
-                        vr[i, s] = xr[i, s]
-                        vi[i, s] = xi[i, s]
-            for s in range(w):
-                if not done[s]:
-                    change[s] = np.sqrt(change[s])
-                    if not change[s] < _DIVERGED_PU:
-                        done[s] = True
-                        residual[first + s] = np.nan
-        for s in range(w):
-            if not done[s]:
-                residual[first + s] = np.nan
-        for i in range(n):
-            col = perm_c[i]
-            for s in range(w):
-                v_out[i, first + s] = complex(vr[col, s], vi[col, s])

@@ -14,8 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandapower as pp
 import pandas as pd
 import scipy.sparse as sp
+import shapely
+from pandapower import networks
 
 from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.model import Feeder, independent_feeders
@@ -114,8 +117,6 @@ def load_net(source: str | Path) -> Any:  # noqa: ANN401
 
 
 def _net_from_file(path: Path) -> Any:  # noqa: ANN401
-    import pandapower as pp
-
     readers = {".json": pp.from_json, ".xlsx": pp.from_excel}
     if path.suffix.lower() not in readers:
         msg = (
@@ -172,8 +173,6 @@ def refuse_foreign_classes(path: Path) -> None:
 
 
 def _named_net(name: str) -> Any:  # noqa: ANN401
-    from pandapower import networks
-
     maker = getattr(networks, name, None)
     if not name.isidentifier() or not callable(maker):
         close = [n for n in dir(networks) if name.lower()[:5] in n.lower()][:5]
@@ -184,7 +183,7 @@ def _named_net(name: str) -> Any:  # noqa: ANN401
 
 def _simbench_net(code: str) -> Any:  # noqa: ANN401
     try:
-        import simbench
+        import simbench  # noqa: PLC0415 - optional
     except ImportError as error:
         msg = f"simbench:{code} needs SimBench; pip install 'gridsite[simbench]'"
         raise ConfigError(msg) from error
@@ -229,7 +228,7 @@ def feeder_from_net(net: Any, *, name: str) -> Feeder:  # noqa: ANN401
     y = sp.csc_array(ppc["Ybus"])
     sources = np.asarray(ppc["ref"], dtype=np.int64)
     parts = independent_feeders(y, sources)
-    elements, terminals, terminal_y = _elements(work, ppc, lookup)
+    elements, terminals, terminal_y = _elements(work, ppc)
     labels = _feeder_labels(work, lookup, parts, sources)
     nodes = _nodes(work, ppc, lookup, np.where(parts < 0, "", labels[parts]))
     ports = _ports(work, ppc, lookup, nodes)
@@ -258,11 +257,13 @@ def feeder_from_net(net: Any, *, name: str) -> Feeder:  # noqa: ANN401
 
 def _filed_profiles(net: Any, ports: pd.DataFrame) -> Profiles | None:  # noqa: ANN401
     """Return the year of profiles that a SimBench grid carries, if any."""
-    tables = net["profiles"] if "profiles" in net else {}
+    tables = net.get("profiles", {})
     if not len(tables.get("load", ())) or not len(ports):
         return None
     shapes: dict[tuple[str, str], int] = {}
-    p_rows, q_rows, at = [], [], []
+    p_rows: list[Any] = []
+    q_rows: list[Any] = []
+    at: list[int] = []
     kinds = {"load": "load", "generation": "renewables"}
     for kind, profile in zip(ports["kind"], ports["profile"], strict=True):
         key = (kinds.get(kind, ""), profile)
@@ -295,7 +296,9 @@ def _filed_shape(tables: Any, table: str, profile: str) -> tuple[Any, Any]:  # n
     """Return SimBench's shapes of active and reactive power by profile name."""
     frame = tables.get(table, pd.DataFrame())
     if f"{profile}_pload" in frame:
-        return frame[f"{profile}_pload"].to_numpy(), frame[f"{profile}_qload"].to_numpy()
+        return frame[f"{profile}_pload"].to_numpy(), frame[
+            f"{profile}_qload"
+        ].to_numpy()
     if profile in frame:
         shape = frame[profile].to_numpy()
         return shape, shape
@@ -304,7 +307,7 @@ def _filed_shape(tables: Any, table: str, profile: str) -> tuple[Any, Any]:  # n
 
 def _refuse(net: Any, name: str) -> None:  # noqa: ANN401
     for table, why in _REFUSED.items():
-        rows = net[table] if table in net else ()
+        rows = net.get(table, pd.DataFrame())
         if len(rows) and rows["in_service"].any():
             msg = f"{name}: {int(rows['in_service'].sum())} {table} row(s): {why}"
             raise FeederError(msg)
@@ -315,8 +318,6 @@ def _refuse(net: Any, name: str) -> None:  # noqa: ANN401
 
 def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
     """Mend what pandapower would misread, and say so."""
-    import pandapower as pp
-
     for table in ("trafo", "trafo3w"):
         frame = net[table]
         if not len(frame):
@@ -335,14 +336,14 @@ def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
     line = net.line
     short = line.index[line["in_service"] & ~(line["length_km"] > SHORTEST_LINE_KM)]
     for index in short:
-        if not line.at[index, "length_km"] >= 0.0:
-            msg = f"line {index}: length_km is {line.at[index, 'length_km']}; mend it"
+        if not line.loc[index, "length_km"] >= 0.0:
+            msg = f"line {index}: length_km is {line.loc[index, 'length_km']}; mend it"
             raise FeederError(msg)
         opened = net.switch[(net.switch["et"] == "l") & (net.switch.element == index)]
         if opened["closed"].all():
-            ends = (int(line.at[index, "from_bus"]), int(line.at[index, "to_bus"]))
+            ends = (int(line.loc[index, "from_bus"]), int(line.loc[index, "to_bus"]))
             pp.create_switch(net, *ends, et="b", closed=True)
-        net.line.at[index, "in_service"] = False
+        net.line.loc[index, "in_service"] = False
     if len(short):
         notes.append(f"{len(short)} zero-length line(s) taken as closed switches")
     shares = [c for c in net.load.columns if c.startswith(("const_z", "const_i"))]
@@ -357,8 +358,6 @@ def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
 
 def _admittance(net: Any, name: str) -> tuple[dict[str, Any], NDArray[np.complex128]]:  # noqa: ANN401
     """Return pandapower's own matrices, from a solve with every load off."""
-    import pandapower as pp
-
     bare = copy.deepcopy(net)
     for table in _SIGNS:
         if len(bare[table]):
@@ -522,13 +521,14 @@ def _table_ports(net: Any, table: str, sign: float) -> pd.DataFrame:  # noqa: AN
             "q_kvar": sign * q_mvar * scaling * 1e3,
             "profile": profile.where(profile.notna(), "").astype(str),
         }
-    )[frame["in_service"].to_numpy(dtype=bool)]
+    )
+    ports = ports[frame["in_service"].to_numpy(dtype=bool)]
     bad = ports[["p_kw", "q_kvar"]].isna().any(axis=1)
     if bad.any():
         first = ports.loc[bad, "port_id"].head(3).tolist()
         msg = f"{table}: {int(bad.sum())} row(s) without p_mw or q_mvar, first {first}"
         raise FeederError(msg)
-    return ports
+    return pd.DataFrame(ports)
 
 
 def _other_injections(net: Any, ppc: dict[str, Any]) -> pd.DataFrame:  # noqa: ANN401
@@ -550,9 +550,7 @@ def _other_injections(net: Any, ppc: dict[str, Any]) -> pd.DataFrame:  # noqa: A
     )
 
 
-def _row_node(
-    matrix: sp.csr_array, row: int, sources: NDArray[np.int64]
-) -> int:
+def _row_node(matrix: sp.csr_array, row: int, sources: NDArray[np.int64]) -> int:
     """Return a node of a terminal that is not a source, where there is one."""
     nodes = matrix.indices[matrix.indptr[row] : matrix.indptr[row + 1]]
     free = nodes[~np.isin(nodes, sources)]
@@ -562,7 +560,6 @@ def _row_node(
 def _elements(
     net: Any,  # noqa: ANN401
     ppc: dict[str, Any],
-    lookup: pd.Series,
 ) -> tuple[pd.DataFrame, pd.DataFrame, sp.csr_array]:
     """Return elements, their terminals, and the matrix of terminal currents."""
     base_mva = float(ppc["baseMVA"])
@@ -580,7 +577,7 @@ def _elements(
             used = live[at] & (frame["supplied"].to_numpy())
             frames.append(frame[used].assign(row=position[at][used]))
             ends.append(side_of)
-    return _terminal_tables(frames, ends, ppc, base_mva, names, lookup)
+    return _terminal_tables(frames, ends, ppc, base_mva, names)
 
 
 def _branch_specs(net: Any) -> dict[str, list[tuple[int, pd.DataFrame, list[Any]]]]:  # noqa: ANN401
@@ -597,7 +594,7 @@ def _branch_specs(net: Any) -> dict[str, list[tuple[int, pd.DataFrame, list[Any]
                 "to_index": line["to_bus"].astype(np.int64),
                 "rating": rated,
                 "rating_unit": "A",
-                "geo": line["geo"] if "geo" in line else None,
+                "geo": line.get("geo", None),
                 "supplied": True,
                 "rated_from": rated,
                 "rated_to": rated,
@@ -659,7 +656,6 @@ def _terminal_tables(
     ppc: dict[str, Any],
     base_mva: float,
     names: pd.Series,
-    lookup: pd.Series,
 ) -> tuple[pd.DataFrame, pd.DataFrame, sp.csr_array]:
     """Stack the terminals of all branches that carry a rating."""
     bus_kv = np.real(ppc["bus"][:, 9])
@@ -692,7 +688,9 @@ def _terminal_tables(
             columns=["element", "side", "criterion", "rated_a", "base_a", "node"]
         )
         return elements, terminals, sp.csr_array((0, len(bus_kv)), dtype=complex)
-    every = pd.concat(frames).drop_duplicates(["element", "kind", "from_index", "to_index"])
+    every = pd.concat(frames).drop_duplicates(
+        ["element", "kind", "from_index", "to_index"]
+    )
     every = every.assign(
         from_bus=names.reindex(every["from_index"]).to_numpy(),
         to_bus=names.reindex(every["to_index"]).to_numpy(),
@@ -746,8 +744,6 @@ def _refuse_twice(elements: pd.DataFrame) -> None:
 
 
 def _element_geometry(frame: pd.DataFrame) -> list[Any]:
-    import shapely
-
     def shape(text: Any) -> Any:  # noqa: ANN401
         return shapely.from_geojson(text) if isinstance(text, str) and text else None
 

@@ -1,10 +1,8 @@
-"""
-Replay added loads in AC power flow over all steps, against the base case.
-"""
+"""Replay added loads in AC power flow over all steps, against the base case."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -136,7 +134,7 @@ def _check_added(feeder: Feeder, added_kw: pd.Series[float]) -> None:
     if len(dark):
         msg = f"replay: port(s) not supplied: {dark[:3].tolist()}"
         raise DataError(msg)
-    if not (added_kw >= 0.0).all():
+    if len(added_kw) and not (added_kw >= 0.0).all():
         bad = added_kw[~(added_kw >= 0.0)]
         msg = f"replay: added_kw is negative or NaN at {bad.index[:3].tolist()}"
         raise DataError(msg)
@@ -149,9 +147,10 @@ class _BlockReplay:
         self.case = case
         names = case.feeder.ports.index[case.block.ports]
         self.spread_kw = added_kw.groupby(level=0).sum().reindex(names, fill_value=0.0)
-        self.v = plan_voltages(case, self.spread_kw.to_numpy())
-        self.converged = np.isfinite(self.v).all(axis=0)
-        self.slack = case.row_slack(self.v)
+        self.v = plan_voltages(case, np.asarray(self.spread_kw, dtype=float))
+        self.idle = self.v is case.v
+        self.converged = np.isfinite(self.v[0]) if len(self.v) else np.ones(0, bool)
+        self.slack = case.slack if self.idle else case.row_slack(self.v)
         worse = case.slack - self.slack
         self.new = ~case.broken & (self.slack < 0.0)
         self.worsened = case.broken & (worse > case.materiality[:, None])
@@ -161,11 +160,17 @@ class _BlockReplay:
         """Find voltages that rise above their limit (a load should not do that)."""
         case = self.case
         most = case.limits.voltage_max_pu
-        base, now = np.abs(case.v[case.limited]), np.abs(self.v[case.limited])
-        self.base_high = base > most
-        self.high = (~self.base_high & (now > most)) | (
-            self.base_high & (now - base > case.limits.materiality_voltage_pu)
-        )
+        highest = case.base_highest[case.limited].max(initial=0.0)
+        if not self.idle:
+            highest = max(highest, float(np.abs(self.v[case.limited]).max(initial=0.0)))
+        self.base_high = np.zeros((len(case.limited), len(case.time)), dtype=bool)
+        self.high = self.base_high
+        if not highest <= most:
+            base, now = np.abs(case.v[case.limited]), np.abs(self.v[case.limited])
+            rise = now - base
+            self.base_high = base > most
+            self.high = ~self.base_high & (now > most)
+            self.high |= self.base_high & (rise > case.limits.materiality_voltage_pu)
 
     def base_violations(self) -> int:
         return int(self.case.broken.sum() + self.base_high.sum())
@@ -250,27 +255,32 @@ class _BlockReplay:
         case = self.case
         terminals = case.feeder.terminals.iloc[case.block.terminals]
         scale = (terminals["base_a"] / terminals["rated_a"]).to_numpy(dtype=float)
-        peaks = {
-            name: np.abs(case.block.currents(v)).max(axis=1) * scale * 100.0
-            for name, v in (("base_peak_percent", case.v), ("plan_peak_percent", self.v))
-        }
-        frame = pd.DataFrame({"element": terminals["element"].to_numpy(), **peaks})
+        plan = case.base_peaks
+        if not self.idle:
+            plan = np.abs(case.block.currents(self.v)).max(axis=1, initial=0.0)
+        frame = pd.DataFrame(
+            {
+                "element": terminals["element"].to_numpy(),
+                "base_peak_percent": case.base_peaks * scale * 100.0,
+                "plan_peak_percent": plan * scale * 100.0,
+            }
+        )
         frame = frame[(terminals["criterion"] != "source").to_numpy()]
         return frame.groupby("element", sort=False).max()
 
     def lowest(self) -> pd.DataFrame:
         """Return the lowest voltage of each bus. [pu]"""
         case = self.case
-        limited = case.feeder.nodes["limited"].to_numpy()[case.block.nodes]
-        bus = case.feeder.nodes["bus"].to_numpy()[case.block.nodes]
+        nodes = case.feeder.nodes.iloc[case.block.nodes]
+        plan = case.base_lowest if self.idle else np.abs(self.v).min(axis=1)
         frame = pd.DataFrame(
             {
-                "bus": bus,
-                "base_min_pu": np.abs(case.v).min(axis=1),
-                "plan_min_pu": np.abs(self.v).min(axis=1),
+                "bus": nodes["bus"].to_numpy(),
+                "base_min_pu": case.base_lowest,
+                "plan_min_pu": plan,
             }
         )
-        return frame[limited].set_index("bus")
+        return frame[nodes["limited"].to_numpy()].set_index("bus")
 
     def losses_mwh(self) -> tuple[float, float]:
         """Return losses over all steps, base and plan. [MWh]"""
@@ -278,8 +288,8 @@ class _BlockReplay:
         hours = 1.0
         if len(case.time) > 1:
             hours = (case.time[1] - case.time[0]).total_seconds() / 3600.0
-        base = losses_pu(case, case.v).sum()
-        plan = losses_pu(case, self.v).sum()
+        base = case.base_losses
+        plan = base if self.idle else case.losses(self.v).sum()
         scale = case.block.base_kva / 1e3 * hours
         return float(base * scale), float(plan * scale)
 
@@ -304,45 +314,12 @@ def plan_voltages(
     numpy.ndarray of complex, shape (n_node, n_step)
         Voltages; NaN where a step did not converge. [pu]
     """
-    from dataclasses import replace
-
+    if not spread_kw.any():
+        return case.v if steps is None else case.v[:, steps]
     if steps is None:
         steps = np.arange(len(case.time))
-    if not spread_kw.any():
-        return case.v[:, steps]
     states = replace(case.states, spread=spread_kw / case.block.base_kva)
     return case.block.solve(states, steps, v_start=case.v, start_of=steps).v
-
-
-def losses_pu(case: BaseCase, v: NDArray[np.complex128]) -> Floats:
-    """
-    Return the losses of a block's lines and transformers at each state.
-
-    Parameters
-    ----------
-    case : BaseCase
-        The block.
-    v : numpy.ndarray of complex, shape (n_node, n_state)
-        Voltages. [pu]
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_state,)
-        Losses: the power that enters elements and does not leave. [pu]
-    """
-    feeder, block = case.feeder, case.block
-    terminals = feeder.terminals.iloc[block.terminals]
-    inner = (terminals["criterion"] != "source").to_numpy()
-    local = np.full(len(feeder.nodes), -1, dtype=np.int64)
-    local[block.nodes] = np.arange(len(block.nodes))
-    fixed = np.zeros(len(feeder.nodes), dtype=complex)
-    fixed[feeder.source_nodes] = feeder.source_v
-    node = terminals["node"].to_numpy(dtype=np.int64)[inner]
-    at = local[node]
-    voltage = np.where((at >= 0)[:, None], v[at], fixed[node][:, None])
-    current = block.currents(v)[inner]
-    out: Floats = np.real(voltage * np.conj(current)).sum(axis=0)
-    return out
 
 
 def _collect(grid: GridCase, parts: list[_BlockReplay]) -> LoadReplay:

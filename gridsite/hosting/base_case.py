@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
 from gridsite.errors import BaseCaseError, ConfigError, DataError
+from gridsite.feeder.kernels import fill_slack
 from gridsite.feeder.powerflow import Block, States
 
 if TYPE_CHECKING:
@@ -244,12 +246,19 @@ class BaseCase:
         on = np.array([limits.on(c) for c in kind], dtype=bool)
         self.unrated = np.flatnonzero(on & ~(rated_a > 0.0) & (kind != "source"))
         self.rated = np.flatnonzero(on & (rated_a > 0.0))
-        self.rating_pu = rated_a[self.rated] / terminals["base_a"].to_numpy()[self.rated]
+        self.rating_pu = (
+            rated_a[self.rated] / terminals["base_a"].to_numpy()[self.rated]
+        )
+        self.rated_y = self.block.terminal_y[self.rated]
         self.n_voltage = len(self.limited)
         v_count, i_count = self.n_voltage, len(self.rated)
         self.rows = pd.DataFrame(
             {
-                "criterion": [*["voltage"] * v_count, *kind[self.rated], "voltage change"],
+                "criterion": [
+                    *["voltage"] * v_count,
+                    *kind[self.rated],
+                    "voltage change",
+                ],
                 "element": [
                     *nodes["bus"].to_numpy()[self.limited],
                     *terminals["element"].to_numpy()[self.rated],
@@ -276,17 +285,95 @@ class BaseCase:
     def row_slack(self, v: NDArray[np.complex128]) -> Floats:
         """Return what is left of each row but the last, (n_row, n_state). [pu]"""
         slack = np.empty((self.n_row, v.shape[1]))
-        slack[: self.n_voltage] = np.abs(v[self.limited]) - self.limits.voltage_min_pu
-        current = np.abs(self.block.currents(v)[self.rated])
-        slack[self.n_voltage :] = self.rating_pu[:, None] - current
+        matrix = self.rated_y
+        fill_slack(
+            v,
+            self.limited,
+            self.limits.voltage_min_pu,
+            matrix.indptr,
+            matrix.indices,
+            matrix.data,
+            self.block.terminal_source[self.rated],
+            self.rating_pu,
+            slack,
+        )
         return slack
 
     def port_voltage(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """Return the voltage across each port, shape (n_port, ...). [pu]"""
-        across = v[self.block.port_node].copy()
+        across: NDArray[np.complex128] = v[self.block.port_node].copy()
         back = self.block.port_return >= 0
         across[back] -= v[self.block.port_return[back]]
         return across
+
+    @cached_property
+    def base_losses(self) -> float:
+        """Sum of losses over all steps of the base case. [pu]"""
+        return float(self.losses(self.v).sum())
+
+    @cached_property
+    def base_peaks(self) -> Floats:
+        """Largest current of each terminal in the base case. [pu]"""
+        out: Floats = np.abs(self.block.currents(self.v)).max(axis=1, initial=0.0)
+        return out
+
+    @cached_property
+    def base_lowest(self) -> Floats:
+        """Lowest voltage of each node in the base case. [pu]"""
+        out: Floats = np.abs(self.v).min(axis=1)
+        return out
+
+    @cached_property
+    def base_highest(self) -> Floats:
+        """Highest voltage of each node in the base case. [pu]"""
+        out: Floats = np.abs(self.v).max(axis=1)
+        return out
+
+    @cached_property
+    def _terminal_of_source(self) -> tuple[Ints, Ints, NDArray[np.complex128]]:
+        """Return inner terminals, their local node (-1: source), fixed voltage."""
+        feeder, block = self.feeder, self.block
+        terminals = feeder.terminals.iloc[block.terminals]
+        inner = np.flatnonzero(terminals["criterion"].to_numpy() != "source")
+        local = np.full(len(feeder.nodes), -1, dtype=np.int64)
+        local[block.nodes] = np.arange(len(block.nodes))
+        fixed = np.zeros(len(feeder.nodes), dtype=complex)
+        fixed[feeder.source_nodes] = feeder.source_v
+        node = terminals["node"].to_numpy(dtype=np.int64)[inner]
+        return inner, local[node], fixed[node]
+
+    def losses(self, v: NDArray[np.complex128]) -> Floats:
+        """
+        Return the losses of the block's lines and transformers at each state.
+
+        Parameters
+        ----------
+        v : numpy.ndarray of complex, shape (n_node, n_state)
+            Voltages. [pu]
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_state,)
+            Power that enters elements and does not leave them. [pu]
+        """
+        inner, node, fixed = self._terminal_of_source
+        # sum of V conj(I) with I = T V + c, so that no array of currents is needed
+        matrix = self.block.terminal_y[inner]
+        source = self.block.terminal_source[inner]
+        total = np.zeros(v.shape[1])
+        at_source = np.flatnonzero(node < 0)
+        for i in at_source:
+            current = (matrix[[i]] @ v)[0] + source[i]
+            total += np.real(fixed[i] * np.conj(current))
+        free = np.flatnonzero(node >= 0)
+        n = len(self.block.nodes)
+        ends = sp.csr_array(
+            (np.ones(len(free)), (node[free], free)), shape=(n, len(inner))
+        )
+        into = (ends @ matrix) @ v + (ends @ source)[:, None]
+        total += np.einsum("ns,ns->s", v.real, into.real)
+        total += np.einsum("ns,ns->s", v.imag, into.imag)
+        return total
 
     @cached_property
     def effect(self) -> tuple[Floats, Floats, Floats]:

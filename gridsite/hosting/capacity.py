@@ -138,7 +138,7 @@ def hosting_capacity(
     groups = list(table.groupby("feeder_id", sort=True))
     for done, (feeder_id, group) in enumerate(groups):
         if progress:
-            progress(done / len(groups), f"hosting capacity of {feeder_id or 'none'}")
+            progress(done / len(groups), f"hosting capacity of {feeder_id!s}")
         if feeder_id == "":
             parts.append(_unsupplied(group))
         else:
@@ -212,9 +212,7 @@ def _empty(group: pd.DataFrame) -> pd.DataFrame:
 
 
 def _unsupplied(group: pd.DataFrame) -> pd.DataFrame:
-    return _empty(group).assign(
-        firm_status="unsupplied", flexible_status="unsupplied"
-    )
+    return _empty(group).assign(firm_status="unsupplied", flexible_status="unsupplied")
 
 
 class _Rating:
@@ -229,11 +227,11 @@ class _Rating:
     ) -> None:
         self.case, self.group, self.settings = case, group, settings
         block = case.block
-        where = pd.Series(np.arange(len(block.ports)), index=block.ports)
-        at = case.feeder.ports.index.get_indexer(group["port_id"])
-        self.port: Ints = where.loc[at].to_numpy(dtype=np.int64)
-        p_kw, q_kvar = profiles.select(group["port_id"].unique()).power_kw()
-        row = pd.Index(group["port_id"].unique()).get_indexer(group["port_id"])
+        own = case.feeder.ports.index[block.ports]
+        self.port: Ints = own.get_indexer(pd.Index(group["port_id"])).astype(np.int64)
+        used = pd.Index(group["port_id"].unique())
+        p_kw, q_kvar = profiles.select(used).power_kw()
+        row = used.get_indexer(pd.Index(group["port_id"]))
         #: (n, n_step): what the building's service leaves; inf where not checked
         self.service = np.full((len(group), len(case.time)), np.inf)
         known = group["service_a"].notna().to_numpy()
@@ -278,22 +276,24 @@ class _Rating:
         case = self.case
         rows = np.flatnonzero(case.broken.any(axis=1))
         worse = self._worsens(rows)
-        hit = worse.any(axis=0)
+        hit = np.asarray(worse.any(axis=0))
         depth = (case.slack[rows] / case.scale[rows, None]).min(axis=1)
         if hit.any():
             first = np.argmin(np.where(worse, depth[:, None], np.inf), axis=0)
             row = rows[first[hit]]
             step = case.slack[row].argmin(axis=1)
             self._name_limit(out, np.flatnonzero(hit), row, step)
-            at = out.index[hit]
-            out.loc[at, ["firm_kw", "flexible_energy98_kw", "flexible_hours98_kw"]] = 0.0
+            at = out.index[np.flatnonzero(hit)]
+            out.loc[at, ["firm_kw", "flexible_energy98_kw", "flexible_hours98_kw"]] = (
+                0.0
+            )
             out.loc[at, ["firm_status", "flexible_status"]] = "none_base_violation"
         return ~hit
 
     def _worsens(self, rows: Ints) -> NDArray[np.bool_]:
         """Return which loads act on broken rows in the direction that harms."""
         case = self.case
-        worse = case.acts_on[rows][:, self.port]
+        worse: NDArray[np.bool_] = case.acts_on[rows][:, self.port]
         for i, row in enumerate(rows):
             if row < case.n_voltage:
                 continue
@@ -330,7 +330,8 @@ class _Rating:
             out.loc[at, "limit_criterion"] = kinds[first]
             out.loc[at, "limit_element"] = names[first]
             out.loc[at, ["firm_status", "flexible_status"]] = "unrated"
-        return ~hit
+        left: NDArray[np.bool_] = ~hit
+        return left
 
     def _firm(self, out: pd.DataFrame, chosen: Ints) -> None:
         """Find firm and flexible capacity of the chosen rows."""
@@ -449,9 +450,7 @@ class _Rating:
         out.loc[at, "limit_time"] = pd.Series(when, index=at, dtype=object)
         self._second_limit(out, chosen[~failed & (bound | own)])
 
-    def _name_limit(
-        self, out: pd.DataFrame, rows: Ints, row: Ints, step: Ints
-    ) -> None:
+    def _name_limit(self, out: pd.DataFrame, rows: Ints, row: Ints, step: Ints) -> None:
         limits, at = self.case.rows, out.index[rows]
         out.loc[at, "limit_criterion"] = limits["criterion"].to_numpy()[row]
         element = limits["element"].to_numpy()[row].astype(object)

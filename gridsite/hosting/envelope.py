@@ -110,7 +110,10 @@ class Envelope:
         size = np.where(change, case.limits.voltage_change_pu, x)
         start = linear * size / size[0]
         kw = np.stack(
-            [self._at(at, row, step, guess) for step, guess in zip(ends, start, strict=True)]
+            [
+                self._at(at, row, step, guess)
+                for step, guess in zip(ends, start, strict=True)
+            ]
         )
         slope = size / np.maximum(kw, 1e-9)
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -191,8 +194,8 @@ class Envelope:
         first = np.argpartition(rank, lowest - 1, axis=1)[:, :lowest]
         np.put_along_axis(picked, first, values=True, axis=1)
         share = _CONFIRMED_RANDOM / np.maximum(curtailed.sum(axis=1), 1)
-        draw = np.random.default_rng(0).random(curtailed.shape[1])
-        picked |= draw[None, :] < share[:, None]
+        draw = np.random.default_rng(0).random((1, curtailed.shape[1]))
+        picked |= draw < share[:, None]
         which, step = np.nonzero(picked & curtailed)
         return which, step
 

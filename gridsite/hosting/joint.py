@@ -14,7 +14,7 @@ stay within a few powers of ten.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -42,7 +42,9 @@ _CUT_MARGIN = 1e-5
 _NEGLIGIBLE = 1e-6
 
 
-def grid_rows(grid: GridCase, port_ids: pd.Index[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+def grid_rows(
+    grid: GridCase, port_ids: pd.Index[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     Return rows that bound what some ports draw together.
 
@@ -62,8 +64,9 @@ def grid_rows(grid: GridCase, port_ids: pd.Index[str]) -> tuple[pd.DataFrame, pd
 
     Notes
     -----
-    Each limit is bounded at the step where the base case leaves least; other
-    steps are left to the replay. A limit that is broken already may move by
+    Each limit is bounded at the step where the base case leaves least, with
+    coefficients measured at the step of lowest voltages; other steps are left
+    to the replay. A limit that is broken already may move by
     less than the materiality.
     """
     feeder = grid.feeder
@@ -106,9 +109,9 @@ def cut_rows(
         Contract ``row_coefficients``.
     """
     parts = []
-    for feeder_id, found in violations.groupby("feeder_id"):
+    for feeder_id in sorted(violations["feeder_id"].unique()):
         case = grid.block(str(feeder_id))
-        parts.append(_block_cuts(case, port_ids, added_kw, found, round_number))
+        parts.append(_block_cuts(case, port_ids, added_kw, round_number))
     return _stack(parts)
 
 
@@ -132,33 +135,29 @@ def _block_rows(
     case: BaseCase, port_ids: pd.Index[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     names, port = _candidates(case, port_ids)
+    row = np.arange(case.n_row)
     worst = case.slack.argmin(axis=1)
-    parts = []
-    for step in np.unique(worst):
-        row = np.flatnonzero(worst == step)
-        growth = _growth(case, port, int(step), np.zeros(len(case.block.ports)))[row]
-        left = np.where(
-            case.broken[row, step],
-            _USE_OF_MATERIALITY * case.materiality[row],
-            case.slack[row, step],
-        )
-        keep = _not_dominated(left, growth, row < case.n_voltage)
-        parts.append(
-            _table(case, names, row[keep], int(step), left[keep], growth[keep], "")
-        )
-    return _stack(parts)
+    heaviest = int(np.abs(case.v).sum(axis=0).argmin())
+    growth = _growth(case, port, heaviest, np.zeros(len(case.block.ports)))
+    left = np.where(
+        case.broken[row, worst],
+        _USE_OF_MATERIALITY * case.materiality,
+        case.slack[row, worst],
+    )
+    keep = np.flatnonzero(_not_dominated(left, growth, row < case.n_voltage))
+    return _table(case, names, keep, worst[keep], left[keep], growth[keep], "")
 
 
 def _block_cuts(
     case: BaseCase,
     port_ids: pd.Index[str],
     added_kw: pd.Series[float],
-    found: pd.DataFrame,
     round_number: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     names, port = _candidates(case, port_ids)
     every = case.feeder.ports.index[case.block.ports]
-    spread = added_kw.groupby(level=0).sum().reindex(every, fill_value=0.0).to_numpy()
+    spread: Any = added_kw.groupby(level=0).sum().reindex(every, fill_value=0.0)
+    spread = spread.to_numpy(dtype=np.float64)
     v = plan_voltages(case, spread)
     slack = case.row_slack(v)
     allowed = np.where(case.broken, case.slack - case.materiality[:, None], 0.0)
@@ -183,9 +182,16 @@ def _block_cuts(
         left = np.maximum(left, 0.0)
         label = f" round {round_number}"
         parts.append(
-            _table(case, names, row[keep], int(step), left[keep], growth[keep], label)
+            _table(
+                case,
+                names,
+                row[keep],
+                worst[row[keep]],
+                left[keep],
+                growth[keep],
+                label,
+            )
         )
-    del found
     return _stack(parts)
 
 
@@ -228,14 +234,15 @@ def _not_dominated(
             if keep[j] and voltage[i] == voltage[j] and (growth[j] >= growth[i]).all():
                 keep[i] = False
                 break
-    return keep & (growth.max(axis=1, initial=0.0) > 0.0)
+    out: NDArray[np.bool_] = keep & (growth.max(axis=1, initial=0.0) > 0.0)
+    return out
 
 
 def _table(
     case: BaseCase,
     names: NDArray[np.object_],
     row: Ints,
-    step: int,
+    step: Ints,
     left: Floats,
     growth: Floats,
     label: str,
@@ -246,22 +253,23 @@ def _table(
     time = case.time[step]
     # a current limit stands twice, once per end: the row number tells them apart
     row_id = [
-        f"{c} {e} {r} {time.isoformat()}{label}"
-        for c, e, r in zip(limits["criterion"], limits["element"], row, strict=True)
+        f"{c} {e} {r} {t.isoformat()}{label}"
+        for c, e, r, t in zip(
+            limits["criterion"], limits["element"], row, time, strict=True
+        )
     ]
     rows = pd.DataFrame(
         {
             "row_id": row_id,
             "criterion": limits["criterion"].to_numpy(),
             "element": limits["element"].to_numpy(),
-            "time": time,
+            "time": time.astype(object),
             "period": 0,
             "headroom": left * size,
             "unit": np.where(row < case.n_voltage, "%", "A"),
             "feeder_id": case.block.feeder_id,
         }
     )
-    rows["time"] = rows["time"].astype(object)
     scaled = growth * size[:, None]
     which, at = np.nonzero(scaled > _NEGLIGIBLE * scaled.max(axis=1, keepdims=True))
     coefficients = pd.DataFrame(

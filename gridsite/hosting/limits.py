@@ -1,6 +1,4 @@
-"""
-Which limits a load must keep, their values and the norms behind them.
-"""
+"""Which limits a load must keep, their values and the norms behind them."""
 
 from __future__ import annotations
 

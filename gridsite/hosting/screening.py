@@ -27,8 +27,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba as nb
 import numpy as np
+
+from gridsite.feeder.kernels import any_row
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -95,7 +96,9 @@ class Screen:
         turn = 2.0 * float(self.turn.max())
         wobble = u / v + turn  # relative change of size and angle of the current
         active = load_kw / case.block.base_kva * self.across[ports] / v
-        need_v = np.maximum(drop[:, ports], 0.0) * active + z_rows * (apparent / v * wobble)
+        need_v = np.maximum(drop[:, ports], 0.0) * active + z_rows * (
+            apparent / v * wobble
+        )
         need_i = self.g_rows[:, ports] * (apparent / v)
         need = np.concatenate([need_v, need_i])
         slack = np.where(case.broken, np.inf, case.slack)
@@ -105,7 +108,7 @@ class Screen:
         near = np.flatnonzero((slack < reach[:, None]).any(axis=0))
         part = np.ascontiguousarray(slack[:, near])
         kappa = np.ascontiguousarray(self.kappa[:, near])
-        out[:, near] = _any_row(part, kappa, np.ascontiguousarray(need.T), u / v**2)
+        out[:, near] = any_row(part, kappa, np.ascontiguousarray(need.T), u / v**2)
         if case.limits.on("voltage change"):
             out |= self._change_may_bind(load_kw / case.block.base_kva, ports)
         out[~sound] = True
@@ -144,9 +147,7 @@ class Screen:
         out: NDArray[np.bool_] = ~held
         return out
 
-    def _largest_change(
-        self, push: Floats
-    ) -> tuple[Floats, Floats, NDArray[np.bool_]]:
+    def _largest_change(self, push: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Solve U = push / v / (1 - kappa / v^2) with v = lowest - U."""
         u = np.zeros_like(push)
         sound = np.ones(push.shape, dtype=np.bool_)
@@ -161,17 +162,3 @@ class Screen:
         else:
             sound &= np.abs(new - u) < 1e-9
         return u * (1.0 + 1e-9), np.maximum(self.v_lowest - u, 0.3), sound
-
-
-@nb.njit(cache=True, parallel=True)
-def _any_row(slack, kappa, need, change):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Return whether any row's slack is below its bound, (n_load, n_step)."""
-    n_row, n_step = slack.shape
-    n_load = need.shape[0]
-    out = np.zeros((n_load, n_step), dtype=np.bool_)
-    for k in nb.prange(n_load):
-        for c in range(n_row):
-            for t in range(n_step):
-                if slack[c, t] < need[k, c] + kappa[c, t] * change[k]:
-                    out[k, t] = True
-    return out

@@ -1,6 +1,4 @@
-"""
-Find the largest load that passes at a given step, for many loads at once.
-"""
+"""Find the largest load that passes at a given step, for many loads at once."""
 
 from __future__ import annotations
 
@@ -103,8 +101,12 @@ def largest_passing(
         if not len(active):
             break
         guess = _next_guess(
-            low[active], high[active], g_low[active], g_high[active],
-            tolerance_kw, iteration,
+            low[active],
+            high[active],
+            g_low[active],
+            g_high[active],
+            tolerance_kw,
+            iteration,
         )
         slack, limit = slack_at(active, guess)
         good = slack >= 0.0

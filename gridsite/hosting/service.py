@@ -1,6 +1,4 @@
-"""
-The building's own service: what its fuse leaves for a unit.
-"""
+"""The building's own service: what its fuse leaves for a unit."""
 
 from __future__ import annotations
 

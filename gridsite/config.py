@@ -1,0 +1,258 @@
+"""
+The study file: one TOML file, checked key by key.
+
+An unknown key, a missing one or a value of the wrong type or range is a
+ConfigError that names the file, the key and what was expected. Paths are
+relative to the study file.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from gridsite.errors import ConfigError
+
+Positive = Annotated[float, Field(gt=0.0)]
+NotNegative = Annotated[float, Field(ge=0.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class StudySection(_Section):
+    """Name of the study, its place and seed."""
+
+    name: str
+    place: str = ""
+    seed: int = 0
+    generated: list[str] = []
+    assumptions: list[str] = []
+
+
+class FeederSection(_Section):
+    """Where the electrical model comes from."""
+
+    source: str
+
+
+class ProfilesSection(_Section):
+    """What customers draw: a file, shared shapes, the feeder's own, or a snapshot."""
+
+    file: str | None = None
+    shapes: str | None = None
+    annual_kwh: Positive | None = None
+    annual_kwh_by_port: dict[str, Positive] = {}
+    full_load_hours: dict[str, Positive] = {}
+    power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.95
+    shift_weeks: bool = True
+    snapshot: bool = False
+
+
+class BuildingsSection(_Section):
+    """Roofs, and how they connect."""
+
+    file: str
+    generated: bool = False
+    id_column: str | None = None
+    port_column: str | None = None
+    max_distance_m: Positive = 50.0
+    min_area_m2: NotNegative = 10.0
+    access_network: str = "fibre"
+
+
+class ServiceSection(_Section):
+    """The fuse of a building whose service is not known."""
+
+    assumed: bool = True
+    amps: Positive
+    volts: Positive = 400.0
+
+
+class UsersSection(_Section):
+    """Who needs computing."""
+
+    file: str
+    generated: bool = False
+    users_column: str | None = None
+    users_per_point: Positive | None = None
+    h3_resolution: Annotated[int, Field(ge=0, le=15)] = 9
+
+
+class LatencySection(_Section):
+    """Access times and the percentile they stand for."""
+
+    percentile: Literal["median", "tail"] = "median"
+    user_access_ms: NotNegative = 5.0
+    host_access_ms: dict[str, NotNegative] = {}
+
+
+class LimitsSection(_Section):
+    """Norm, and values that differ from it."""
+
+    preset: str = "EN50160"
+    voltage_min_pu: Positive | None = None
+    voltage_max_pu: Positive | None = None
+    voltage_change_pu: Positive | None = None
+    line_loading_max: Positive | None = None
+    transformer_loading_max: Positive | None = None
+    source_kva: Positive | None = None
+    criteria: list[str] | None = None
+
+
+class UnitSection(_Section):
+    """A kind of unit for buildings."""
+
+    unit: str
+    rated_kw: Positive
+    it_kw: Positive
+    pue: Annotated[float, Field(ge=1.0)]
+    power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
+    phases: str = "ABC"
+    footprint_m2: Positive
+    it_capital: NotNegative
+    infrastructure_capital: NotNegative
+    installation_capital: NotNegative
+    it_life_years: Positive = 5.0
+    infrastructure_life_years: Positive = 15.0
+    lead_months: NotNegative = 6.0
+    min_power_share: Share = 0.0
+
+
+class WorkloadSection(_Section):
+    """A kind of computing and what it needs."""
+
+    workload: str
+    rtt_limit_ms: Positive
+    rtt_target_ms: Positive
+    min_share_within_target: Share = 0.0
+    it_kw_per_user: NotNegative
+    unserved_cost: NotNegative | None = None
+    site_kinds: list[Literal["building", "central"]] = ["building", "central"]
+
+
+class CentralSection(_Section):
+    """A central site."""
+
+    site_id: str
+    name: str = ""
+    lat: Annotated[float, Field(ge=-90.0, le=90.0)]
+    lon: Annotated[float, Field(ge=-180.0, le=180.0)]
+    site_ms: NotNegative = 0.0
+    capital_per_mw_it: NotNegative
+    grid_connection_per_mw: NotNegative = 0.0
+    it_capital_per_kw: NotNegative
+    fixed_capital: NotNegative = 0.0
+    block_kw: Positive
+    max_it_kw: Positive
+    it_life_years: Positive = 5.0
+    infrastructure_life_years: Positive = 20.0
+    pue: Annotated[float, Field(ge=1.0)]
+    power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
+    lead_months: NotNegative = 24.0
+    energy_price_per_kwh: NotNegative
+    maintenance_per_it_kw_year: NotNegative = 0.0
+    network_per_it_kw_year: NotNegative = 0.0
+    carbon_g_per_kwh: NotNegative = 0.0
+    water_l_per_kwh: NotNegative = 0.0
+
+
+class EconomicsSection(_Section):
+    """Money: the frame, and what computing on buildings costs to run."""
+
+    currency: str
+    price_year: int
+    horizon_years: Positive
+    discount_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
+    building_energy_price_per_kwh: NotNegative
+    host_payment_per_unit_year: dict[str, NotNegative] = {}
+    maintenance_per_it_kw_year: NotNegative = 0.0
+    network_per_site_year: NotNegative = 0.0
+    utilisation: Share = 1.0
+    idle_share: Share = 0.0
+    carbon_g_per_kwh: NotNegative = 0.0
+    carbon_price_per_t: NotNegative = 0.0
+    water_l_per_kwh: NotNegative = 0.0
+    budget: Positive | None = None
+
+
+class SolveSection(_Section):
+    """When the solver may stop."""
+
+    gap: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
+    time_limit_s: Positive = 60.0
+    max_rounds: Annotated[int, Field(ge=1)] = 10
+    compare: bool = True
+
+
+class StudyConfig(_Section):
+    """A whole study file."""
+
+    study: StudySection
+    feeder: FeederSection
+    profiles: ProfilesSection = ProfilesSection()
+    buildings: BuildingsSection
+    service: ServiceSection | None = None
+    users: UsersSection
+    latency: LatencySection = LatencySection()
+    limits: LimitsSection = LimitsSection()
+    units: Annotated[list[UnitSection], Field(min_length=1)]
+    workloads: Annotated[list[WorkloadSection], Field(min_length=1)]
+    central: list[CentralSection] = []
+    economics: EconomicsSection
+    solve: SolveSection = SolveSection()
+
+
+def read_config(path: str | Path) -> StudyConfig:
+    """
+    Read and check a study file.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The TOML file.
+
+    Returns
+    -------
+    StudyConfig
+        Its content.
+
+    Raises
+    ------
+    ConfigError
+        If the file is missing, is not TOML, or has a wrong key or value; all
+        wrong keys are named.
+    """
+    path = Path(path)
+    if not path.is_file():
+        msg = f"study file {str(path)!r} does not exist; give the path of a .toml file"
+        raise ConfigError(msg)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        msg = f"{path}: not a TOML file ({error})"
+        raise ConfigError(msg) from error
+    try:
+        return StudyConfig.model_validate(content)
+    except ValidationError as error:
+        msg = f"{path}: {_describe(error)}"
+        raise ConfigError(msg) from error
+
+
+def _describe(error: ValidationError) -> str:
+    """Return one line that names each wrong key, its value and the cure."""
+    parts = []
+    for fault in error.errors(include_url=False):
+        key = ".".join(str(part) for part in fault["loc"])
+        if fault["type"] == "extra_forbidden":
+            parts.append(f"key {key!r} is not known; remove or correct it")
+        elif fault["type"] == "missing":
+            parts.append(f"key {key!r} is missing; add it")
+        else:
+            parts.append(f"key {key!r} is {fault['input']!r}: {fault['msg'].lower()}")
+    return "; ".join(parts)

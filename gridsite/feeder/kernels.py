@@ -1,0 +1,222 @@
+"""
+Compiled loops: everything here is called with arrays only.
+
+Batches of states stand in the last axis, so that one entry of a factor serves a
+whole row of states; real and imaginary parts are kept apart where that lets the
+compiler use vector instructions.
+"""
+
+from __future__ import annotations
+
+import numba as nb
+import numpy as np
+
+#: A voltage that moves this far in one iteration runs away. [pu]
+_DIVERGED_PU = 0.5
+
+
+@nb.njit(cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
+def _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi):
+    """Solve L U x = b in place; b and x are (n, width), real and imaginary apart."""
+    n, width = xr.shape
+    for j in range(n):
+        for p in range(lp[j], lp[j + 1]):
+            i, a, b = li[p], lr[p], lm[p]
+            for s in range(width):
+                xr[i, s] -= a * xr[j, s] - b * xi[j, s]
+                xi[i, s] -= a * xi[j, s] + b * xr[j, s]
+    for j in range(n - 1, -1, -1):
+        a, b = dr[j], dm[j]
+        for s in range(width):
+            re = a * xr[j, s] - b * xi[j, s]
+            xi[j, s] = a * xi[j, s] + b * xr[j, s]
+            xr[j, s] = re
+        for p in range(up[j], up[j + 1]):
+            i, a, b = ui[p], ur[p], um[p]
+            for s in range(width):
+                xr[i, s] -= a * xr[j, s] - b * xi[j, s]
+                xi[i, s] -= a * xi[j, s] + b * xr[j, s]
+
+
+@nb.njit(cache=True, parallel=True, error_model="numpy")
+def solve_states(  # pragma: no cover
+    lp,
+    li,
+    lr,
+    lm,
+    up,
+    ui,
+    ur,
+    um,
+    dr,
+    dm,
+    perm_r,
+    perm_c,
+    src_re,
+    src_im,
+    port_node,
+    port_return,
+    p_shapes,
+    q_shapes,
+    shape_of_port,
+    p_scale,
+    q_scale,
+    spread,
+    tan_phi,
+    step,
+    added_port,
+    added,
+    v_start,
+    start_of,
+    tolerance,
+    max_iterations,
+    width,
+    v_out,
+    residual,
+    iterations,
+):
+    """Iterate V = Y^-1 (I_s - C conj(S / (C^T V))), one thread per chunk of states."""
+    n = v_out.shape[0]
+    n_state = step.shape[0]
+    n_port = port_node.shape[0]
+    n_chunk = (n_state + width - 1) // width
+    for chunk in nb.prange(n_chunk):
+        first = chunk * width
+        w = min(width, n_state - first)
+        pr = np.empty((n_port, w))
+        pi = np.empty((n_port, w))
+        for k in range(n_port):
+            row = shape_of_port[k]
+            for s in range(w):
+                t = step[first + s]
+                extra = spread[k]
+                if added_port[first + s] == k:
+                    extra += added[first + s]
+                pr[k, s] = p_scale[k] * p_shapes[row, t] + extra
+                pi[k, s] = q_scale[k] * q_shapes[row, t] + tan_phi * extra
+        # voltages by node, held in the order of the factors' columns
+        vr = np.empty((n, w))
+        vi = np.empty((n, w))
+        for i in range(n):
+            for s in range(w):
+                v0 = v_start[i, start_of[first + s]]
+                vr[perm_c[i], s] = v0.real
+                vi[perm_c[i], s] = v0.imag
+        xr = np.empty((n, w))
+        xi = np.empty((n, w))
+        mr = np.zeros((n, w))
+        mi = np.zeros((n, w))
+        change = np.full(w, np.inf)
+        done = np.zeros(w, dtype=np.bool_)
+        for it in range(max_iterations):
+            for i in range(n):
+                row = perm_r[i]
+                for s in range(w):
+                    xr[row, s] = src_re[i]
+                    xi[row, s] = src_im[i]
+            for k in range(n_port):
+                a, b = port_node[k], port_return[k]
+                ca, ra = perm_c[a], perm_r[a]
+                for s in range(w):
+                    ur_, ui_ = vr[ca, s], vi[ca, s]
+                    if b >= 0:
+                        ur_ -= vr[perm_c[b], s]
+                        ui_ -= vi[perm_c[b], s]
+                    inv = 1.0 / (ur_ * ur_ + ui_ * ui_)
+                    # conj(S / u) = conj(S) u / |u|^2
+                    cr = (pr[k, s] * ur_ + pi[k, s] * ui_) * inv
+                    ci = (pr[k, s] * ui_ - pi[k, s] * ur_) * inv
+                    xr[ra, s] -= cr
+                    xi[ra, s] -= ci
+                    if b >= 0:
+                        xr[perm_r[b], s] += cr
+                        xi[perm_r[b], s] += ci
+            if it > 0:
+                # power mismatch of the last iterate: |v conj(change of current)|
+                for s in range(w):
+                    if not done[s]:
+                        residual[first + s] = 0.0
+                for i in range(n):
+                    row, col = perm_r[i], perm_c[i]
+                    for s in range(w):
+                        if not done[s]:
+                            e = (xr[row, s] - mr[row, s]) ** 2
+                            e += (xi[row, s] - mi[row, s]) ** 2
+                            e *= vr[col, s] ** 2 + vi[col, s] ** 2
+                            residual[first + s] = max(residual[first + s], e)
+                left = 0
+                for s in range(w):
+                    if not done[s]:
+                        if change[s] <= tolerance:
+                            done[s] = True
+                            residual[first + s] = np.sqrt(residual[first + s])
+                        else:
+                            left += 1
+                if left == 0:
+                    break
+            for i in range(n):
+                for s in range(w):
+                    mr[i, s] = xr[i, s]
+                    mi[i, s] = xi[i, s]
+            _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi)
+            for s in range(w):
+                if not done[s]:
+                    change[s] = 0.0
+                    iterations[first + s] = it + 1
+            for i in range(n):
+                for s in range(w):
+                    if not done[s]:
+                        d = (xr[i, s] - vr[i, s]) ** 2 + (xi[i, s] - vi[i, s]) ** 2
+                        if not d <= change[s]:
+                            change[s] = d
+                        vr[i, s] = xr[i, s]
+                        vi[i, s] = xi[i, s]
+            for s in range(w):
+                if not done[s]:
+                    change[s] = np.sqrt(change[s])
+                    if not change[s] < _DIVERGED_PU:
+                        done[s] = True
+                        residual[first + s] = np.nan
+        for s in range(w):
+            if not done[s]:
+                residual[first + s] = np.nan
+        for i in range(n):
+            col = perm_c[i]
+            for s in range(w):
+                v_out[i, first + s] = complex(vr[col, s], vi[col, s])
+
+
+@nb.njit(cache=True, parallel=True)
+def fill_slack(v, limited, v_min, indptr, indices, data, source, rating, slack):
+    """Fill the slack of voltages and currents, one thread per row."""
+    n_voltage, n_state = len(limited), v.shape[1]
+    for row in nb.prange(slack.shape[0]):
+        if row < n_voltage:
+            node = limited[row]
+            for s in range(n_state):
+                u = v[node, s]
+                slack[row, s] = np.sqrt(u.real**2 + u.imag**2) - v_min
+            continue
+        i = row - n_voltage
+        current = np.full(n_state, source[i])
+        for p in range(indptr[i], indptr[i + 1]):
+            y, node = data[p], indices[p]
+            for s in range(n_state):
+                current[s] += y * v[node, s]
+        for s in range(n_state):
+            c = current[s]
+            slack[row, s] = rating[i] - np.sqrt(c.real**2 + c.imag**2)
+
+
+@nb.njit(cache=True, parallel=True)
+def any_row(slack, kappa, need, change):
+    """Return whether any row's slack is below its bound, (n_load, n_step)."""
+    n_row, n_step = slack.shape
+    n_load = need.shape[0]
+    out = np.zeros((n_load, n_step), dtype=np.bool_)
+    for k in nb.prange(n_load):
+        for c in range(n_row):
+            for t in range(n_step):
+                if slack[c, t] < need[k, c] + kappa[c, t] * change[k]:
+                    out[k, t] = True
+    return out

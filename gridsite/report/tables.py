@@ -1,0 +1,172 @@
+"""Tables of a run for the terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+from rich.table import Table
+from rich.text import Text
+
+from gridsite.report.display import STATUS_TEXT, quantity
+from gridsite.report.page import (
+    comparison_rows,
+    headline,
+    replay_text,
+    step_text,
+    texts,
+    warnings,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from gridsite.report.export import Results
+
+_QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+_SEVERITY_STYLES = {"error": "bold red", "warning": "yellow"}
+
+
+def summary_table(results: Results) -> Table:
+    """
+    Return what came out of a run and what it does not cover.
+
+    Parameters
+    ----------
+    results : Results
+        Tables of a run.
+
+    Returns
+    -------
+    rich.table.Table
+        Two columns: topic and text.
+    """
+    summary = results.summary
+    table = Table(
+        "", "", title=_text(summary.get("study") or "gridsite"), show_header=False
+    )
+    lines = [
+        ("place", [str(summary.get("place") or "")]),
+        ("status", [str(summary.get("status") or "")]),
+        ("WARNING", warnings(results)),
+        (
+            "result",
+            [line for line in headline(results) if line != replay_text(summary)],
+        ),
+        ("replay", [replay_text(summary)] if results.plan is not None else []),
+        ("generated data", texts(summary, "generated")),
+        ("assumption", texts(summary, "assumptions")),
+        ("not checked", texts(summary, "not_checked")),
+    ]
+    for topic, entries in lines:
+        if any(entries):
+            style = "bold red" if topic == "WARNING" else ""
+            table.add_row(Text(topic), _text("\n".join(entries)), style=style)
+    return table
+
+
+def hosting_table(results: Results) -> Table:
+    """
+    Return quantiles of the hosting capacity and counts by status and limit.
+
+    Parameters
+    ----------
+    results : Results
+        Tables of a run.
+
+    Returns
+    -------
+    rich.table.Table
+        Quantiles run over connections with status ``ok``, ``censored`` (a
+        lower bound) or ``none_base_violation`` (0 kW). [kW]
+    """
+    hosting = results.hosting
+    steps = step_text(results.summary)
+    title = f"Hosting capacity of single connections {steps}".rstrip()
+    table = Table("", title=title, caption="single capacities do not add up")
+    for words in ("firm [kW]", "flexible, 98 % of energy [kW]"):
+        table.add_column(Text(words), justify="right")
+    pairs = (
+        ("firm_kw", "firm_status"),
+        ("flexible_energy98_kw", "flexible_status"),
+    )
+    with_value = ["ok", "censored", "none_base_violation"]
+    known = [
+        hosting.loc[hosting[status].isin(with_value), column]
+        for column, status in pairs
+    ]
+    for share in _QUANTILES:
+        cells = [quantity(float(v.quantile(share)) if len(v) else None) for v in known]
+        table.add_row(f"{100.0 * share:.0f} % of connections have at most", *cells)
+    table.add_section()
+    counts = [hosting[status].value_counts() for _, status in pairs]
+    for status, words in STATUS_TEXT.items():
+        cells = [f"{int(count.get(status, 0)):,}" for count in counts]
+        if any(cell != "0" for cell in cells):
+            table.add_row(f"number with status: {words}", *cells)
+    table.add_section()
+    limits = hosting.loc[hosting["firm_status"] == "ok", "limit_criterion"]
+    for name, number in limits.value_counts().items():
+        words = str(name) or "not named"
+        table.add_row(_text(f"number with limit: {words}"), f"{number:,}", "")
+    return table
+
+
+def comparison_table(results: Results) -> Table:
+    """
+    Return the strategies side by side.
+
+    Parameters
+    ----------
+    results : Results
+        Tables of a run.
+
+    Returns
+    -------
+    rich.table.Table
+        One column per strategy; no rows where the run has no comparison.
+    """
+    year = results.summary.get("price_year")
+    caption = f"costs are net present, in prices of {year}" if year else None
+    header, rows = comparison_rows(results)
+    table = Table(title="Strategies compared", caption=caption)
+    for i, cell in enumerate(header):
+        table.add_column(_text(cell), justify="right" if i else "left")
+    for row in rows:
+        table.add_row(*_texts(row))
+    return table
+
+
+def findings_table(findings: pd.DataFrame) -> Table:
+    """
+    Return what a check found.
+
+    Parameters
+    ----------
+    findings : pandas.DataFrame
+        Columns ``severity``, ``element``, ``value``, ``message``, ``cure``.
+
+    Returns
+    -------
+    rich.table.Table
+        One row per finding, in the order given.
+    """
+    columns = ["severity", "element", "value", "message", "cure"]
+    table = Table(*columns, title=f"{len(findings):,} findings")
+    for row in findings[columns].to_dict("records"):
+        value = row["value"]
+        shown = f"{value:.6g}" if isinstance(value, float) else value
+        shown = "" if pd.isna(value) else shown
+        cells = (row["severity"], row["element"], shown, row["message"], row["cure"])
+        table.add_row(*_texts(cells), style=_SEVERITY_STYLES.get(row["severity"], ""))
+    return table
+
+
+def _text(value: object) -> Text:
+    """Return a text as it stands: no markup, no control characters."""
+    plain = "".join(c if c.isprintable() or c == "\n" else "�" for c in str(value))
+    return Text(plain)
+
+
+def _texts(values: Iterable[object]) -> list[Text]:
+    return [_text(value) for value in values]

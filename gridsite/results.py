@@ -1,0 +1,242 @@
+"""From plans, replays and rated buildings to the tables of a run."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+from typing import TYPE_CHECKING, Any
+
+import geopandas as gpd
+import pandas as pd
+
+from gridsite.hosting.limits import NOT_CHECKED, Limits
+from gridsite.report import Results
+from gridsite.schemas import SCHEMA_VERSION
+
+if TYPE_CHECKING:
+    from gridsite.config import StudyConfig
+    from gridsite.feeder.model import Feeder
+    from gridsite.hosting.ac_replay import LoadReplay
+    from gridsite.hosting.base_case import GridCase
+    from gridsite.siting import Plan
+    from gridsite.siting_inputs import SitingInputs
+
+
+def collect(
+    config: StudyConfig,
+    *,
+    inputs_sha256: dict[str, str],
+    grid: GridCase,
+    buildings: gpd.GeoDataFrame,
+    connections: pd.DataFrame,
+    hosting: pd.DataFrame,
+    inputs: SitingInputs,
+    plans: dict[str, tuple[Plan, LoadReplay]],
+    findings: pd.DataFrame,
+    seconds: float,
+) -> Results:
+    """
+    Collect the tables, the summary and the manifest of a run.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    inputs_sha256 : dict of str to str
+        Hash of each input file.
+    grid : GridCase
+        Base cases.
+    buildings, connections, hosting : pandas.DataFrame
+        Contracts of those names.
+    inputs : SitingInputs
+        The siting problem's tables.
+    plans : dict of str to (Plan, LoadReplay)
+        By strategy; ``hybrid`` is the plan of the run.
+    findings : pandas.DataFrame
+        What `check_feeder` found.
+    seconds : float
+        Time that the run took. [s]
+
+    Returns
+    -------
+    Results
+        The run.
+    """
+    plan, replay = plans["hybrid"]
+    comparison = inputs.comparison(
+        {
+            name: (p, r.elements["plan_peak_percent"].max(), _extra_losses(grid, r))
+            for name, (p, r) in plans.items()
+        }
+    )
+    summary = {
+        "study": config.study.name,
+        "place": config.study.place,
+        **_plan_summary(config, plan),
+        **replay_summary(grid, replay, findings),
+        "buildings": {
+            **buildings.attrs.get("report", {}),
+            "rated": int(hosting["building_id"].nunique()),
+            "unmatched": len(connections.attrs.get("unmatched", ())),
+        },
+        "central": inputs.central_places(plan),
+        "generated": config.study.generated,
+        "assumptions": [*config.study.assumptions, *grid.feeder.notes],
+        "seconds": round(seconds, 2),
+    }
+    manifest = {
+        "schema_version": SCHEMA_VERSION,
+        "versions": versions(),
+        "inputs": inputs_sha256,
+        "feeder": config.feeder.source,
+        "seed": config.study.seed,
+        "options": config.model_dump(mode="json"),
+    }
+    return Results(
+        buildings=buildings,
+        connections=connections,
+        hosting=hosting,
+        elements=element_table(grid.feeder, replay),
+        units=inputs.units,
+        workloads=inputs.workloads,
+        zones=inputs.zones,
+        demand=inputs.demand,
+        sites=pd.DataFrame(inputs.sites.drop(columns="geometry")),
+        site_options=inputs.site_options,
+        plan=plan.plan,
+        assignment=plan.assignment,
+        comparison=comparison,
+        violations=replay.violations,
+        rows=plan.rows,
+        costs=plan.costs.rename_axis("term").rename("present_cost").reset_index(),
+        summary=summary,
+        manifest=manifest,
+    )
+
+
+def _extra_losses(grid: GridCase, replay: LoadReplay) -> float:
+    """Return what the units add to the losses of a year. [MWh]"""
+    hours = len(grid.profiles.time) * grid.profiles.step_hours
+    extra = replay.summary["plan_losses_mwh"] - replay.summary["base_losses_mwh"]
+    return float(extra * 8760.0 / hours)
+
+
+def element_table(feeder: Feeder, replay: LoadReplay) -> gpd.GeoDataFrame:
+    """
+    Return lines and transformers with their peak loading.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The electrical model.
+    replay : LoadReplay
+        Replay of the plan.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        Contract ``elements``; a transformer stands at its low-voltage bus.
+    """
+    table = feeder.elements.join(replay.elements).reset_index()
+    nodes = feeder.nodes.drop_duplicates("bus").set_index("bus")
+    where = gpd.points_from_xy(
+        nodes["lon"].reindex(table["to_bus"]), nodes["lat"].reindex(table["to_bus"])
+    )
+    point = gpd.GeoSeries(where, index=table.index, crs="EPSG:4326")
+    known = point.x.notna() & (table["kind"] == "transformer")
+    geometry = gpd.GeoSeries(table["geometry"], crs="EPSG:4326").where(~known, point)
+    return gpd.GeoDataFrame(table.drop(columns="geometry"), geometry=geometry)
+
+
+def _plan_summary(config: StudyConfig, plan: Plan) -> dict[str, Any]:
+    """Return the headline figures of a plan."""
+    economics = config.economics
+    at_buildings = plan.plan[plan.plan["port_id"] != ""]
+    central = plan.plan[plan.plan["port_id"] == ""]
+    return {
+        "status": plan.status,
+        "stopped_because": plan.stopped_because,
+        "objective": plan.objective,
+        "bound": plan.bound,
+        "gap": plan.gap,
+        "gap_model": plan.gap_model,
+        "cost_of_safety": plan.cost_of_safety,
+        "currency": economics.currency,
+        "price_year": economics.price_year,
+        "horizon_years": economics.horizon_years,
+        "discount_rate": economics.discount_rate,
+        "units": int(at_buildings["count"].sum()),
+        "rated_kw": float(at_buildings["rated_kw"].sum()),
+        "it_kw": float(at_buildings["it_kw"].sum()),
+        "buildings_used": int(at_buildings["building_id"].nunique()),
+        "central_it_kw": float(central["it_kw"].sum()),
+        "served_share": float(plan.served_share["total"]),
+        "rounds": len(plan.rounds),
+        "rows_tightened": int(plan.rounds["rows_added"].sum()),
+    }
+
+
+def replay_summary(
+    grid: GridCase, replay: LoadReplay, findings: pd.DataFrame
+) -> dict[str, Any]:
+    """
+    Return the figures that say what was checked, and what was found.
+
+    Parameters
+    ----------
+    grid : GridCase
+        Base cases.
+    replay : LoadReplay
+        Replay of the plan, or of nothing.
+    findings : pandas.DataFrame
+        What `check_feeder` found.
+
+    Returns
+    -------
+    dict
+        Keys of ``summary.json``.
+    """
+    counts = ("steps", "base_violations", "new", "worsened", "worst")
+    return {
+        "replay": {name: replay.summary[name] for name in counts},
+        "step_minutes": grid.profiles.step_hours * 60.0,
+        "limits": grid.limits.name,
+        "findings": findings["severity"].value_counts().to_dict(),
+        "not_checked": not_checked(grid.limits),
+    }
+
+
+def not_checked(limits: Limits) -> list[str]:
+    """
+    Return what a run with some limits does not check.
+
+    Parameters
+    ----------
+    limits : Limits
+        The limits.
+
+    Returns
+    -------
+    list of str
+        In words, for reports.
+    """
+    above = [] if limits.source_kva else ["limits above the feeder's sources"]
+    off = [
+        f"{name} (switched off)" for name in Limits().criteria if not limits.on(name)
+    ]
+    off = [text for text in off if not text.startswith("source")]
+    return [*NOT_CHECKED, *above, *off]
+
+
+def versions() -> dict[str, str]:
+    """
+    Return the versions that a result depends on.
+
+    Returns
+    -------
+    dict of str to str
+        By package, and of Python.
+    """
+    packages = ["gridsite", "pandapower", "pyomo", "highspy", "geopandas", "numpy"]
+    found = {name: importlib.metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **found}

@@ -1,0 +1,469 @@
+"""
+The conductor: one study file in, one run out.
+
+It is the only module that knows all the others, and carries tables between
+them: feeder -> hosting -> rows; roofs -> connections -> sites; users -> zones ->
+arcs; all of these -> siting -> AC replay -> results.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from gridsite.config import StudyConfig, read_config
+from gridsite.errors import ConfigError
+from gridsite.feeder.profiles import (
+    Profiles,
+    constant_profiles,
+    read_profiles,
+    shape_profiles,
+)
+from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.ac_replay import LoadReplay, replay_loads
+from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.joint import cut_rows, grid_rows
+from gridsite.hosting.limits import Limits
+from gridsite.places import (
+    connect_buildings,
+    read_buildings,
+    read_demand,
+)
+from gridsite.rating import checked_feeder
+from gridsite.report import Results, siting_map, write_results
+from gridsite.results import collect
+from gridsite.siting import Plan, SitingProblem, solve
+from gridsite.siting_inputs import SitingInputs, compare_strategies, siting_inputs
+
+if TYPE_CHECKING:
+    import geopandas as gpd
+
+    from gridsite.feeder.model import Feeder
+
+Progress = Callable[[float, str], None]
+
+
+def _silent(share: float, text: str) -> None:
+    """Take progress and tell nobody."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """
+    A study: its file's content and the folder its paths start from.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        Content of the study file.
+    folder : pathlib.Path
+        Where relative paths start.
+    """
+
+    config: StudyConfig
+    folder: Path
+
+    @classmethod
+    def read(cls, path: str | Path) -> Study:
+        """
+        Read a study file.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The TOML file.
+
+        Returns
+        -------
+        Study
+            The study.
+
+        Raises
+        ------
+        ConfigError
+            If the file is missing or has a wrong key or value.
+        """
+        return cls(config=read_config(path), folder=Path(path).parent)
+
+    def path(self, name: str) -> Path:
+        """
+        Return a path of the study file, which must exist.
+
+        Parameters
+        ----------
+        name : str
+            As written in the study file.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+
+        Raises
+        ------
+        ConfigError
+            If there is no such file.
+        """
+        path = self.folder / name
+        if not path.exists():
+            msg = f"study {self.config.study.name!r}: file {str(path)!r} does not exist"
+            raise ConfigError(msg)
+        return path
+
+    def feeder(self) -> Feeder:
+        """
+        Return the study's feeder.
+
+        Returns
+        -------
+        Feeder
+            The electrical model.
+        """
+        source = self.config.feeder.source
+        return read_feeder(source if ":" in source else self.path(source))
+
+    def loads(self, feeder: Feeder) -> Profiles:
+        """
+        Return what the feeder's customers draw.
+
+        Parameters
+        ----------
+        feeder : Feeder
+            The electrical model.
+
+        Returns
+        -------
+        Profiles
+            By load.
+
+        Raises
+        ------
+        ConfigError
+            If the study names no profiles and the feeder file has none.
+        """
+        section, ports = self.config.profiles, feeder.load_ports
+        if section.file is not None:
+            return read_profiles(
+                self.path(section.file),
+                port_ids=ports.index,
+                power_factor=section.power_factor,
+            )
+        if section.shapes is not None:
+            return self._shaped(feeder)
+        if section.snapshot:
+            return constant_profiles(
+                ports.index, ports["p_kw"].to_numpy(), ports["q_kvar"].to_numpy()
+            )
+        if feeder.profiles is not None:
+            return feeder.profiles
+        msg = (
+            "profiles: the feeder file has none; give profiles.file, "
+            "profiles.shapes or profiles.snapshot = true"
+        )
+        raise ConfigError(msg)
+
+    def _shaped(self, feeder: Feeder) -> Profiles:
+        section, ports = self.config.profiles, feeder.load_ports.index
+        if section.annual_kwh is None:
+            msg = "profiles: shapes need annual_kwh, the energy of each load [kWh]"
+            raise ConfigError(msg)
+        annual = pd.Series(section.annual_kwh, index=ports)
+        unknown = sorted(set(section.annual_kwh_by_port) - set(ports))
+        if unknown:
+            msg = f"profiles.annual_kwh_by_port: no load is called {unknown[:3]}"
+            raise ConfigError(msg)
+        annual.update(pd.Series(section.annual_kwh_by_port, dtype=float))
+        hours = pd.Series(section.full_load_hours, dtype=float)
+        return shape_profiles(
+            pd.read_parquet(self.path(str(section.shapes))),
+            port_ids=ports,
+            annual_kwh=annual,
+            power_factor=section.power_factor,
+            seed=self.config.study.seed,
+            shift_weeks=section.shift_weeks,
+            full_load_hours=hours if len(hours) else None,
+        )
+
+    def limits(self) -> Limits:
+        """
+        Return the study's limits.
+
+        Returns
+        -------
+        Limits
+            The preset with the study's own values.
+        """
+        section = self.config.limits
+        own = section.model_dump(exclude={"preset"}, exclude_none=True)
+        if "criteria" in own:
+            own["criteria"] = tuple(own["criteria"])
+        return replace(Limits.preset(section.preset), **own)
+
+    def power_factor(self) -> float:
+        """
+        Return the one power factor of the study's units.
+
+        Returns
+        -------
+        float
+            Lagging. [-]
+
+        Raises
+        ------
+        ConfigError
+            If the units differ.
+        """
+        factors = sorted({unit.power_factor for unit in self.config.units})
+        if len(factors) > 1:
+            msg = f"units: power factors differ ({factors}); give all units the same"
+            raise ConfigError(msg)
+        return factors[0]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """
+    What a study found.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    results : Results
+        Every table, the summary and the manifest.
+    plan : Plan
+        The hybrid plan with its certificate.
+    replay : LoadReplay
+        AC replay of that plan.
+    """
+
+    study: Study
+    results: Results
+    plan: Plan
+    replay: LoadReplay
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """Headline figures, as in ``summary.json``."""
+        return self.results.summary
+
+    def write(self, folder: str | Path, *, overwrite: bool = False) -> Path:
+        """
+        Write the output folder.
+
+        Parameters
+        ----------
+        folder : str or pathlib.Path
+            Where to; it must not exist, unless it is an earlier output.
+        overwrite : bool, default False
+            Replace an earlier output.
+
+        Returns
+        -------
+        pathlib.Path
+            The folder.
+        """
+        return write_results(self.results, folder, overwrite=overwrite)
+
+    def map(self, path: str | Path) -> Path:
+        """
+        Write the siting map alone.
+
+        Parameters
+        ----------
+        path : str or pathlib.Path
+            The HTML file.
+
+        Returns
+        -------
+        pathlib.Path
+            The file.
+        """
+        return siting_map(self.results, path)
+
+
+def run_study(study: Study, *, progress: Progress = _silent) -> Run:
+    """
+    Run a study from its files to a verified plan.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    progress : callable, optional
+        Called with the share done, in [0, 1], and a text.
+
+    Returns
+    -------
+    Run
+        Tables, plan, replay and summary. A plan whose replay still finds
+        violations has status ``not_verified``.
+
+    Raises
+    ------
+    ConfigError
+        If the study file asks for what cannot be done.
+    DataError
+        If an input is at fault.
+    PowerFlowError
+        If the feeder has no solution even without units.
+    SolveError
+        If no plan meets the requirements, or the solver failed.
+    """
+    began = time.perf_counter()
+    progress(0.0, "reading the feeder")
+    feeder, limits = study.feeder(), study.limits()
+    findings = checked_feeder(feeder, limits)
+    progress(0.05, "reading roofs and users")
+    buildings, connections = _places(study, feeder)
+    demand = _demand(study)
+    grid = GridCase(
+        feeder, study.loads(feeder), limits, power_factor=study.power_factor()
+    )
+    hosting = hosting_capacity(
+        feeder,
+        grid.profiles,
+        connections=connections,
+        power_factor=grid.power_factor,
+        grid=grid,
+        progress=lambda share, text: progress(0.1 + 0.45 * share, text),
+    )
+    buildings = _with_feeder(buildings, hosting)
+    progress(0.55, "building the siting problem")
+    inputs = siting_inputs(
+        study.config, buildings, hosting, demand.zones, demand.demand
+    )
+    problem = _with_rows(grid, inputs)
+    progress(0.6, "choosing sites")
+    hybrid, replay = _solve(study, grid, problem, lambda text: progress(0.7, text))
+    others = {}
+    if study.config.solve.compare:
+        for name, alone in compare_strategies(problem).items():
+            progress(0.8, f"comparing with {name} only")
+            others[name] = _solve(study, grid, alone, lambda text: progress(0.85, text))
+    progress(0.95, "collecting results")
+    results = collect(
+        study.config,
+        inputs_sha256=_hashes(study),
+        grid=grid,
+        buildings=buildings,
+        connections=connections,
+        hosting=hosting,
+        inputs=inputs,
+        plans={**others, "hybrid": (hybrid, replay)},
+        findings=findings,
+        seconds=time.perf_counter() - began,
+    )
+    progress(1.0, "done")
+    return Run(study=study, results=results, plan=hybrid, replay=replay)
+
+
+def _places(study: Study, feeder: Feeder) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
+    section, service = study.config.buildings, study.config.service
+    buildings = read_buildings(
+        study.path(section.file),
+        id_column=section.id_column,
+        default_access=section.access_network,
+        min_area_m2=section.min_area_m2,
+    )
+    connections = connect_buildings(
+        buildings,
+        feeder.connection_points(),
+        port_column=section.port_column,
+        max_distance_m=section.max_distance_m,
+        service_a=service.amps if service else None,
+        service_v=service.volts if service else None,
+    )
+    return buildings, connections
+
+
+def _demand(study: Study) -> Any:  # noqa: ANN401
+    section = study.config.users
+    rows = [w.model_dump() for w in study.config.workloads]
+    return read_demand(
+        study.path(section.file),
+        workloads=pd.DataFrame(rows)[["workload", "it_kw_per_user"]],
+        users_column=section.users_column,
+        users_per_point=section.users_per_point,
+        resolution=section.h3_resolution,
+    )
+
+
+def _hashes(study: Study) -> dict[str, str]:
+    """Return the SHA-256 of each input file."""
+    config = study.config
+    names = [config.buildings.file, config.users.file]
+    names += [n for n in (config.profiles.file, config.profiles.shapes) if n]
+    if ":" not in config.feeder.source:
+        names.append(config.feeder.source)
+    return {n: hashlib.sha256(study.path(n).read_bytes()).hexdigest() for n in names}
+
+
+def _with_feeder(
+    buildings: gpd.GeoDataFrame, hosting: pd.DataFrame
+) -> gpd.GeoDataFrame:
+    """Add the feeder of each building's first connection; "" where it has none."""
+    feeder = hosting.drop_duplicates("building_id").set_index("building_id")[
+        "feeder_id"
+    ]
+    found = feeder.reindex(buildings["building_id"]).fillna("")
+    return buildings.assign(feeder_id=found.to_numpy())
+
+
+def _with_rows(grid: GridCase, inputs: SitingInputs) -> SitingProblem:
+    ports = pd.Index(inputs.site_options["port_id"].unique())
+    rows, coefficients = grid_rows(grid, ports[ports != ""])
+    return inputs.problem(rows, coefficients)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Replayed:
+    """What the siting model asks of a replay."""
+
+    violations: pd.DataFrame
+    rows: pd.DataFrame
+    row_coefficients: pd.DataFrame
+
+
+def _added(plan: pd.DataFrame) -> pd.Series[float]:
+    """Return the load that a plan adds at each port. [kW]"""
+    at_ports = plan[plan["port_id"] != ""]
+    return at_ports.groupby("port_id")["rated_kw"].sum()
+
+
+def _solve(
+    study: Study,
+    grid: GridCase,
+    problem: SitingProblem,
+    progress: Callable[[str], None],
+) -> tuple[Plan, LoadReplay]:
+    """Solve, replay and tighten until the replay is clean."""
+    ports = pd.Index(problem.site_options["port_id"].unique())
+    replays: list[LoadReplay] = []
+
+    def replay(plan: pd.DataFrame) -> _Replayed:
+        added = _added(plan)
+        replays.append(replay_loads(grid.feeder, grid.profiles, added, grid=grid))
+        found = replays[-1].violations
+        rows, coefficients = cut_rows(
+            grid, ports[ports != ""], added, found, len(replays)
+        )
+        return _Replayed(violations=found, rows=rows, row_coefficients=coefficients)
+
+    section = study.config.solve
+    plan = solve(
+        problem,
+        gap=section.gap,
+        time_limit_s=section.time_limit_s,
+        max_rounds=section.max_rounds,
+        replay=replay,
+        progress=progress,
+    )
+    return plan, replays[-1]

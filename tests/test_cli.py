@@ -1,0 +1,367 @@
+"""The `gridsite` command: verbs, output folders, and one clear line per error."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+
+import gridsite
+from gridsite import cli
+
+VERBS = ("demo", "run", "check", "hosting", "map")
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs the command here: exit code, output, errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gridsite", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run
+
+
+def refused(result, code, *words):
+    """Assert an exit code, and one line of error that holds some words."""
+    got, _, err = result
+    lines = [line for line in err.splitlines() if line.strip()]
+    assert got == code, err
+    assert len(lines) == 1, err
+    assert lines[0].startswith("gridsite: ")
+    for word in words:
+        assert str(word) in lines[0]
+
+
+@pytest.fixture
+def net_file(make_study, tmp_path):
+    return make_study(tmp_path / "study").with_name("net.json")
+
+
+class TestHelp:
+    def test_help_takes_less_than_half_a_second(self):
+        seconds = []
+        for _ in range(3):
+            began = time.perf_counter()
+            done = subprocess.run(
+                [sys.executable, "-c", "from gridsite.cli import main; main()", "--help"],
+                capture_output=True,
+                text=True,
+                check=True,
+            )
+            seconds.append(time.perf_counter() - began)
+        assert min(seconds) < 0.5
+        assert all(verb in done.stdout for verb in VERBS)
+
+    @pytest.mark.parametrize("verb", VERBS)
+    def test_each_verb_explains_itself(self, call, verb):
+        code, out, _ = call(verb, "--help")
+        assert code == 0
+        assert "Usage" in out
+
+    def test_the_installed_command_passes_on_the_exit_code(self, tmp_path):
+        program = shutil.which("gridsite", path=str(sys.prefix) + "/bin")
+        if program is None:
+            pytest.skip("the package is not installed as a command here")
+        done = subprocess.run(
+            [program, "run", str(tmp_path / "none.toml"), "--out", str(tmp_path / "o")],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        refused((done.returncode, done.stdout, done.stderr), 2, "none.toml")
+
+    def test_the_demo_study_is_found(self):
+        assert cli.demo_study().is_file()
+
+
+class TestRun:
+    def test_writes_a_folder_that_can_be_read_again(self, call, make_study, tmp_path):
+        path, out = make_study(tmp_path / "study"), tmp_path / "out"
+        code, shown, err = call("run", path, "--out", out)
+        assert code == 0, err
+        assert "0 limits newly broken, 0 worsened" in shown
+        assert "distributed" in shown
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        assert summary["replay"]["new"] == summary["replay"]["worsened"] == 0
+        for name in ("map.html", "siting.gpkg", "manifest.json"):
+            assert (out / name).stat().st_size > 0
+        plan = pd.read_parquet(out / "plan.parquet")
+        at_buildings = plan.loc[plan["port_id"] != "", "count"]
+        assert int(at_buildings.sum()) == summary["units"]
+        refused(call("run", path, "--out", out), 2, out, "earlier run")
+        assert call("map", out)[0] == 0
+
+    def test_overwrites_an_earlier_run_if_told_to(self, call, make_study, tmp_path):
+        path = make_study(tmp_path / "study", ("[solve]", "[solve]\ncompare = false"))
+        out = tmp_path / "out"
+        assert call("run", path, "--out", out)[0] == 0
+        (out / "mine.txt").write_text("left over", encoding="utf-8")
+        assert call("run", path, "--out", out, "--overwrite")[0] == 0
+        assert not (out / "mine.txt").exists()
+
+    def test_draws_the_map_again(self, call, make_study, tmp_path):
+        path = make_study(tmp_path / "study", ("[solve]", "[solve]\ncompare = false"))
+        out = tmp_path / "out"
+        assert call("run", path, "--out", out)[0] == 0
+        (out / "map.html").unlink()
+        code, shown, _ = call("map", out)
+        assert code == 0
+        assert str(out / "map.html") in shown
+        assert "two streets" in (out / "map.html").read_text(encoding="utf-8")
+
+
+class TestRefusals:
+    """Each bad input: its exit code, one line, and no output folder."""
+
+    @pytest.fixture
+    def fails(self, call, make_study, tmp_path):
+        """Return a function that spoils a study and expects its run to fail."""
+
+        def run(code, *words, edits=(), spoil=None):
+            path = make_study(tmp_path / "study", *edits)
+            if spoil is not None:
+                spoil(path.parent)
+            refused(call("run", path, "--out", tmp_path / "out"), code, *words)
+            assert not (tmp_path / "out").exists()
+            assert {p.name for p in tmp_path.iterdir()} == {"study"}
+
+        return run
+
+    def test_no_study_file(self, call, tmp_path):
+        result = call("run", tmp_path / "none.toml", "--out", tmp_path / "out")
+        refused(result, 2, "none.toml", "does not exist")
+        assert not list(tmp_path.iterdir())
+
+    def test_not_toml(self, fails):
+        fails(2, "study.toml", "TOML", edits=[("[feeder]", "[feeder")])
+
+    @pytest.mark.parametrize("name", ["net.json", "loads.csv", "roofs.parquet"])
+    def test_missing_input_file(self, fails, name):
+        fails(2, name, "does not exist", spoil=lambda at: (at / name).unlink())
+
+    def test_unknown_key(self, fails):
+        edit = ("rated_kw = 5.0", "rated_kw = 5.0\nrated_kva = 5.1")
+        fails(2, "study.toml", "units.0.rated_kva", "not known", edits=[edit])
+
+    def test_missing_key(self, fails):
+        edit = ("it_kw = 4.5\n", "")
+        fails(2, "study.toml", "units.0.it_kw", "missing", edits=[edit])
+
+    def test_every_wrong_key_is_named_in_one_line(self, fails):
+        edits = [("it_kw = 4.5\n", ""), ("gap = 0.001", "gap = 2.0")]
+        fails(2, "units.0.it_kw", "solve.gap", edits=edits)
+
+    @pytest.mark.parametrize(
+        "value", ['"5 kW"', "-5.0", "[5.0]", "nan", "true"], ids=str
+    )
+    def test_wrong_value_of_a_unit(self, fails, value):
+        edit = ("rated_kw = 5.0", f"rated_kw = {value}")
+        fails(2, "units.0.rated_kw", edits=[edit])
+
+    def test_unknown_preset(self, fails):
+        fails(2, "EN50161", "EN50160", edits=[("EN50160", "EN50161")])
+
+    def test_unknown_feeder_name(self, fails):
+        fails(2, "lv_nowhere", edits=[("net.json", "pandapower:lv_nowhere")])
+
+    def test_feeder_file_that_is_no_network(self, fails):
+        def spoil(at):
+            (at / "net.json").write_text('{"a": 1}', encoding="utf-8")
+
+        fails(3, "net.json", spoil=spoil)
+
+    def test_roofs_without_crs(self, fails):
+        def spoil(at):
+            roofs = gpd.read_parquet(at / "roofs.parquet")
+            roofs.set_crs(None, allow_override=True).to_parquet(at / "roofs.parquet")
+
+        fails(3, "roofs.parquet", "no CRS", "set_crs", spoil=spoil)
+
+    def test_roofs_in_web_mercator(self, fails):
+        def spoil(at):
+            roofs = gpd.read_parquet(at / "roofs.parquet")
+            roofs.to_crs(3857).to_parquet(at / "roofs.parquet")
+
+        fails(3, "roofs.parquet", "EPSG:3857", spoil=spoil)
+
+    def test_roofs_far_from_the_feeder(self, fails):
+        def spoil(at):
+            roofs = gpd.read_parquet(at / "roofs.parquet")
+            moved = roofs.set_geometry(roofs.geometry.translate(0.0, 1.0))
+            moved.to_parquet(at / "roofs.parquet")
+
+        fails(3, "none finds a connection", spoil=spoil)
+
+    def test_negative_users(self, fails):
+        def spoil(at):
+            users = pd.read_csv(at / "users.csv")
+            users.loc[1, "users"] = -10
+            users.to_csv(at / "users.csv", index=False)
+
+        fails(3, "users", "-10", spoil=spoil)
+
+    @pytest.mark.parametrize(
+        ("spoiled", "words"),
+        [
+            (lambda table: table.drop(index=20), ("loads", "20:00", "equal steps")),
+            (lambda table: table.assign(A3=table["A3"].where(table.index != 7)), ["A3"]),
+            (lambda table: table.drop(columns="B2"), ("loads.csv", "B2")),
+            (
+                lambda table: table.assign(time=table["time"].str[:16]),
+                ("loads.csv", "zone"),
+            ),
+        ],
+        ids=["a step is missing", "NaN", "a load is missing", "no zone"],
+    )
+    def test_load_series(self, fails, spoiled, words):
+        def spoil(at):
+            spoiled(pd.read_csv(at / "loads.csv")).to_csv(
+                at / "loads.csv", index=False
+            )
+
+        fails(3, *words, spoil=spoil)
+
+    def test_real_time_limit_that_light_cannot_keep(self, fails):
+        edit = ("rtt_limit_ms = 20.0", "rtt_limit_ms = 1.0")
+        fails(5, "real-time", "1 ms", edits=[edit])
+
+    def test_demand_that_the_grid_cannot_carry(self, fails):
+        edit = ("it_kw_per_user = 4.0", "it_kw_per_user = 40.0")
+        fails(5, "kW of 'real-time'", "is full", edits=[edit])
+
+    def test_load_beyond_collapse(self, fails):
+        def spoil(at):
+            table = pd.read_csv(at / "loads.csv")
+            table["A4"] *= 1000.0
+            table.to_csv(at / "loads.csv", index=False)
+
+        fails(4, "station A", "no power-flow solution", spoil=spoil)
+
+    def test_output_folder_that_is_not_ours(self, call, make_study, tmp_path):
+        path, out = make_study(tmp_path / "study"), tmp_path / "out"
+        out.mkdir()
+        (out / "thesis.txt").write_text("mine", encoding="utf-8")
+        for flag in ((), ("--overwrite",)):
+            began = time.perf_counter()
+            refused(call("run", path, "--out", out, *flag), 2, out, "another folder")
+            assert time.perf_counter() - began < 2.0
+        assert [p.name for p in out.iterdir()] == ["thesis.txt"]
+
+
+class TestCheck:
+    def test_findings_are_listed(self, call, net_file):
+        code, out, err = call("check", net_file)
+        assert code == 0, err
+        assert "severity" in out
+        assert "lowest voltage" in out
+
+    def test_an_error_in_the_file_gives_a_failing_exit_code(self, call, net_file):
+        import pandapower as pp  # noqa: PLC0415
+
+        net = pp.from_json(str(net_file))
+        net.line.loc[2, "max_i_ka"] = 0.0
+        pp.to_json(net, str(net_file))
+        code, out, err = call("check", net_file)
+        assert code == 3
+        assert "line A3" in out
+        assert len(err.splitlines()) == 1
+
+    @pytest.mark.parametrize(
+        "name", ["pandapower:nowhere", "nowhere.json", "simbench:9-none"]
+    )
+    def test_unknown_feeder(self, call, name):
+        refused(call("check", name), 2, name.split(":")[-1])
+
+    def test_pickles_are_refused(self, call, tmp_path):
+        path = tmp_path / "net.p"
+        path.write_bytes(b"")
+        refused(call("check", path), 2, "net.p", "refused")
+
+
+class TestHosting:
+    def test_snapshot(self, call, net_file, tmp_path):
+        code, out, err = call("hosting", net_file, "--out", tmp_path / "out")
+        assert code == 0, err
+        assert "Hosting capacity" in out
+        table = pd.read_parquet(tmp_path / "out" / "hosting.parquet")
+        assert len(table) == 8
+        assert (table["firm_kw"] > 0.0).all()
+        assert not (tmp_path / "out" / "plan.parquet").exists()
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+        assert summary["replay"]["steps"] == 1
+        assert "building service (no rating given)" in summary["not_checked"]
+
+    def test_profiles_from_a_file(self, call, net_file, tmp_path):
+        loads = net_file.with_name("loads.csv")
+        arguments = ("hosting", net_file, "--profiles", loads, "--service-a", 63)
+        code, _, err = call(*arguments, "--out", tmp_path / "out")
+        assert code == 0, err
+        table = pd.read_parquet(tmp_path / "out" / "hosting.parquet")
+        assert table["assumed"].all()
+        assert (table["firm_kw"] <= table["service_headroom_kw"] + 1e-9).all()
+        # flexible capacity is for steps that differ: some must
+        assert (table["flexible_energy98_kw"] > table["firm_kw"]).any()
+
+    def test_a_looser_limit_gives_more(self, call, net_file, tmp_path):
+        firm = {}
+        for low in (0.94, 0.90):
+            out = tmp_path / f"out{low}"
+            call("hosting", net_file, "--out", out, "--voltage-min", low)
+            firm[low] = pd.read_parquet(out / "hosting.parquet")["firm_kw"]
+        assert (firm[0.90] >= firm[0.94]).all()
+        assert (firm[0.90] > firm[0.94]).any()
+
+    def test_no_profiles_for_a_year(self, call, net_file, tmp_path):
+        result = call("hosting", net_file, "--steps", "year", "--out", tmp_path / "out")
+        refused(result, 2, "--profiles")
+        assert not (tmp_path / "out").exists()
+
+    def test_unknown_feeder(self, call, tmp_path):
+        result = call("hosting", "pandapower:nowhere", "--out", tmp_path / "out")
+        refused(result, 2, "nowhere")
+        assert not (tmp_path / "out").exists()
+
+    def test_unknown_criterion(self, call, net_file, tmp_path):
+        result = call(
+            "hosting", net_file, "--criteria", "voltage,colour", "--out", tmp_path / "o"
+        )
+        refused(result, 2, "colour")
+
+    @pytest.mark.slow
+    def test_a_simbench_year(self, call, tmp_path):
+        pytest.importorskip("simbench", reason="needs the extra gridsite[simbench]")
+        name, out = "simbench:1-LV-rural1--0-sw", tmp_path / "out"
+        code, _, err = call("hosting", name, "--out", out)
+        assert code == 0, err
+        summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+        assert summary["replay"]["steps"] == 35_136
+        assert summary["step_minutes"] == 15.0
+        table = pd.read_parquet(out / "hosting.parquet")
+        assert set(table["firm_status"]) == {"ok"}
+
+
+class TestMap:
+    def test_of_a_folder_that_is_no_output(self, call, tmp_path):
+        refused(call("map", tmp_path), 2, tmp_path)
+
+    def test_of_no_folder(self, call, tmp_path):
+        refused(call("map", tmp_path / "none"), 2, "none")
+
+
+def test_version_is_public():
+    assert gridsite.__version__

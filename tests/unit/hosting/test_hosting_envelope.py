@@ -1,0 +1,197 @@
+"""Headroom by step and flexible capacities against brute force and AC truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandapower as pp
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.envelope import Envelope, energy_rating, hours_rating
+from gridsite.hosting.limits import Limits
+from gridsite.hosting.search import largest_passing
+
+headrooms = hnp.arrays(
+    float,
+    st.integers(1, 60),
+    elements=st.one_of(
+        st.sampled_from([0.0, 1.0, 2.5, 7.0]), st.floats(0.0, 50.0, width=32)
+    ),
+)
+shares = st.one_of(st.sampled_from([0.98, 0.9, 0.95, 1.0]), st.floats(0.3, 1.0))
+
+
+def served_share(rating, headroom):
+    return np.minimum(rating, headroom).sum() / (rating * len(headroom))
+
+
+@settings(max_examples=300, deadline=None)
+@given(headroom=headrooms, share=shares)
+@example(headroom=np.full(50, 3.0), share=0.98)
+@example(headroom=np.array([0.0, 0.0, 5.0, 5.0]), share=0.5)
+@example(headroom=np.array([2.0, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5]), share=0.98)
+def test_energy_rating_is_the_largest_served_to_the_share(headroom, share):
+    (rating,) = energy_rating(headroom[None, :], share)
+    assert rating >= headroom.min()
+    assert rating <= headroom.mean() / share * (1 + 1e-9) + 1e-12
+    if rating > 1e-9:
+        assert served_share(rating, headroom) >= share - 1e-9
+    more = rating * (1.0 + 1e-5) + 1e-6
+    assert served_share(more, headroom) < share + 1e-12
+
+
+@settings(max_examples=300, deadline=None)
+@given(headroom=headrooms, share=shares)
+def test_hours_rating_is_the_largest_served_in_full_in_the_share(headroom, share):
+    (rating,) = hours_rating(headroom[None, :], share)
+    assert rating in headroom
+    assert (headroom >= rating).mean() >= share - 1e-9
+    more = np.nextafter(rating, np.inf)
+    assert (headroom >= more).mean() < share - 1e-9 or (headroom >= more).mean() < share
+
+
+@settings(max_examples=200, deadline=None)
+@given(headroom=headrooms, share=shares, less=st.floats(0.5, 1.0))
+def test_ratings_are_ordered_and_fall_with_the_share(headroom, share, less):
+    one = headroom[None, :]
+    energy, hours = energy_rating(one, share)[0], hours_rating(one, share)[0]
+    assert headroom.min() <= hours <= energy * (1.0 + 1e-12)
+    lower = share * less
+    assert energy_rating(one, lower)[0] >= energy * (1.0 - 1e-12)
+    assert hours_rating(one, lower)[0] >= hours
+
+
+@settings(max_examples=100, deadline=None)
+@given(headroom=headrooms)
+def test_at_the_full_share_both_ratings_are_the_least_headroom(headroom):
+    one = headroom[None, :]
+    assert energy_rating(one, 1.0)[0] == headroom.min()
+    assert hours_rating(one, 1.0)[0] == headroom.min()
+
+
+def test_ratings_of_many_rows_are_those_of_each():
+    headroom = np.random.default_rng(0).uniform(0.0, 9.0, (6, 97))
+    for rate in (energy_rating, hours_rating):
+        together = rate(headroom, 0.93)
+        apart = [rate(row[None, :], 0.93)[0] for row in headroom]
+        np.testing.assert_array_equal(together, apart)
+
+
+# --- the envelope against AC truth ------------------------------------------------
+
+
+def ac_envelope(feeder, loads, limits, *, tolerance_kw=0.01):
+    """Return the envelope of every load of a feeder of one block, and its case."""
+    grid = GridCase(feeder, loads, limits)
+    (feeder_id,) = grid.feeder_ids
+    case = grid.block(feeder_id)
+    table = hosting_capacity(
+        feeder, loads, limits=limits, grid=grid, tolerance_kw=tolerance_kw
+    )
+    ok = table[table["firm_status"] == "ok"]
+    port = feeder.ports.index[case.block.ports].get_indexer(ok["port_id"])
+    drop, current, own = case.effect
+    effect = np.concatenate([drop, current, own[None, :]])[:, port]
+    slack = np.where(case.broken, np.inf, case.slack).min(axis=1)
+    slack = np.append(slack, limits.voltage_change_pu)[:, None]
+    with np.errstate(divide="ignore"):
+        linear = slack / np.maximum(effect, 0.0) * feeder.base_kva
+    acts = np.vstack([case.acts_on[:, port], np.ones(len(port), bool)])
+    linear = np.where(acts & (effect > 0.0), linear, np.inf)
+    if not limits.on("voltage change"):
+        linear[-1] = np.inf
+    cap = np.full((len(port), len(case.time)), limits.search_cap_kw)
+    firm = ok["firm_kw"].to_numpy()
+    envelope = Envelope(case, port, linear, cap, firm, tolerance_kw=tolerance_kw)
+    return envelope, case, port, ok
+
+
+def truth(case, port, step, start):
+    cap = np.full(len(port), case.limits.search_cap_kw)
+    return largest_passing(case, port, step, start, cap, 1e-3).kw
+
+
+LIMITS = {
+    "all": Limits(),
+    "voltage": Limits(voltage_min_pu=0.95, criteria=("voltage",)),
+    "change": Limits(voltage_change_pu=0.02, criteria=("voltage change",)),
+    "line": Limits(criteria=("line current",)),
+    "mixed": Limits(voltage_min_pu=0.94, line_loading_max=0.7, source_kva=90.0),
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_envelope_is_at_most_the_stated_accuracy_above_ac_truth(
+    village_feeder, profiles, name
+):
+    feeder = village_feeder()
+    loads = profiles(feeder, steps=300, seed=11, high=2.2)
+    envelope, case, port, _ = ac_envelope(feeder, loads, LIMITS[name])
+    envelope.flexible(0.98)  # confirms what sets the reported values
+    rng = np.random.default_rng(2)
+    which = np.tile(np.arange(len(port)), 60)
+    step = rng.integers(0, len(case.time), len(which))
+    kw = envelope.headroom_kw[which, step]
+    error = kw - truth(case, port[which], step, kw)
+    assert error.max() <= 0.05 + 2e-3
+    assert np.quantile(np.abs(error), 0.9) < 0.02 * np.median(kw)
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_flexible_capacities_equal_those_of_the_ac_envelope(
+    village_feeder, profiles, name
+):
+    feeder = village_feeder()
+    loads = profiles(feeder, steps=150, seed=4, high=2.2)
+    envelope, case, port, ok = ac_envelope(feeder, loads, LIMITS[name])
+    start = envelope.headroom_kw.ravel()
+    which = np.repeat(np.arange(len(port)), len(case.time))
+    step = np.tile(np.arange(len(case.time)), len(port))
+    exact = truth(case, port[which], step, start).reshape(len(port), -1)
+    energy, hours = energy_rating(exact, 0.98), hours_rating(exact, 0.98)
+    gap_energy = ok["flexible_energy98_kw"].to_numpy() - energy
+    gap_hours = ok["flexible_hours98_kw"].to_numpy() - hours
+    for gap in (gap_energy, gap_hours):
+        assert gap.max() <= 0.05 + 2e-3
+        assert gap.min() >= -0.05 * energy.max()
+    assert (ok["firm_kw"] - exact.min(axis=1)).abs().max() <= 0.012
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_firm_is_at_most_hours_and_hours_at_most_energy(village, profiles, seed):
+    net = village(vm_pu=1.02)
+    pp.create_sgen(net, 4, 0.015, name="sun")
+    feeder = read_feeder(net)
+    sun = -np.clip(np.sin(np.arange(120) / 24 * 2 * np.pi), 0.0, None)[:, None]
+    loads = profiles(feeder, steps=120, seed=seed, generation=-sun)
+    table = hosting_capacity(feeder, loads, limits=Limits(voltage_min_pu=0.95))
+    assert (table["firm_status"] == "ok").all()
+    assert (table["firm_kw"] <= table["flexible_hours98_kw"]).all()
+    energy = table["flexible_energy98_kw"]
+    assert (table["flexible_hours98_kw"] <= energy * (1 + 1e-12)).all()
+    assert (energy > table["firm_kw"] + 0.05).any()
+
+
+def test_full_share_gives_firm_capacity(village_feeder, profiles):
+    feeder = village_feeder()
+    loads = profiles(feeder, steps=100)
+    envelope, _, _, ok = ac_envelope(feeder, loads, Limits())
+    energy, hours, curtailed = envelope.flexible(1.0)
+    np.testing.assert_allclose(energy, ok["firm_kw"], atol=0.06)
+    np.testing.assert_allclose(hours, ok["firm_kw"], atol=0.06)
+    assert (energy >= ok["firm_kw"]).all()
+    assert (curtailed == 0).all()
+
+
+def test_one_step_has_one_headroom(village_feeder, profiles):
+    feeder = village_feeder()
+    table = hosting_capacity(feeder, profiles(feeder, steps=1), tolerance_kw=0.01)
+    firm = table["firm_kw"]
+    assert (table["flexible_hours98_kw"] - firm).abs().max() <= 0.02
+    # one step of T = 1: min(P, h) >= 0.98 P holds up to h / 0.98
+    assert (table["flexible_energy98_kw"] - firm / 0.98).abs().max() <= 0.03

@@ -1,0 +1,97 @@
+"""The search for the largest load that passes at a step."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.limits import Limits
+from gridsite.hosting.search import largest_passing
+
+
+@pytest.fixture
+def case(village_feeder, profiles):
+    feeder = village_feeder()
+    grid = GridCase(feeder, profiles(feeder, steps=6), Limits())
+    return grid.block("T")
+
+
+def scan(case, port, step, kw):
+    port, step = np.full(len(kw), port), np.full(len(kw), step)
+    return case.evaluate(port, step, kw)
+
+
+@pytest.mark.parametrize("start", [1e-3, 5.0, 5e3])
+def test_found_load_passes_and_tolerance_more_fails_whatever_the_start(case, start):
+    count, tolerance = len(case.block.ports), 1e-3
+    port = np.repeat(np.arange(count), 6)
+    step = np.tile(np.arange(6), count)
+    cap = np.full(len(port), 1e4)
+    start = np.full(len(port), start)
+    found = largest_passing(case, port, step, start, cap, tolerance)
+    assert found.converged.all()
+    at, _ = case.evaluate(port, step, found.kw)
+    above, row = case.evaluate(port, step, found.kw + tolerance)
+    assert (at >= 0.0).all()
+    assert (above < 0.0).all()
+    np.testing.assert_array_equal(row, found.row)
+
+
+def test_every_load_below_the_found_one_passes(case):
+    port, step = np.arange(5), np.full(5, 3)
+    cap = np.full(5, 1e4)
+    found = largest_passing(case, port, step, np.full(5, 20.0), cap, 1e-3)
+    for k in range(5):
+        slack, _ = scan(case, k, 3, np.linspace(0.0, found.kw[k], 101))
+        assert (slack >= 0.0).all()
+        slack, _ = scan(case, k, 3, np.linspace(found.kw[k] + 1e-3, 400.0, 101))
+        assert (slack < 0.0).all()
+
+
+def test_cap_stops_the_search_without_naming_a_limit(case):
+    cap = np.array([3.0, 1e4])
+    found = largest_passing(
+        case, np.zeros(2, int), np.zeros(2, int), np.full(2, 20.0), cap, 1e-3
+    )
+    assert found.kw[0] == 3.0
+    assert found.row.tolist()[0] == -1
+    assert found.row[1] >= 0
+    assert found.converged.all()
+
+
+def test_cap_of_zero_gives_zero(case):
+    found = largest_passing(
+        case, np.zeros(1, int), np.zeros(1, int), np.ones(1), np.zeros(1), 1e-3
+    )
+    assert found.kw[0] == 0.0
+
+
+def test_one_limit_alone_is_looked_at_when_asked(case):
+    every = largest_passing(
+        case, np.zeros(1, int), np.zeros(1, int), np.ones(1), np.full(1, 1e3), 1e-4
+    )
+    binding = int(every.row[0])
+    for row in range(0, case.n_row, 3):
+        found = largest_passing(
+            case,
+            np.zeros(1, int),
+            np.zeros(1, int),
+            np.ones(1),
+            np.full(1, 1e3),
+            1e-4,
+            only=np.array([row]),
+        )
+        assert found.kw[0] >= every.kw[0] - 1e-4
+        if row == binding:
+            assert found.kw[0] == pytest.approx(every.kw[0], abs=2e-4)
+
+
+def test_load_beyond_collapse_is_not_a_capacity(village_feeder, profiles, only):
+    feeder = village_feeder(ratings_a=(1e5,) * 5)
+    case = GridCase(feeder, profiles(feeder, steps=1), only("line current")).block("T")
+    cap = np.full(1, 1e5)
+    found = largest_passing(case, np.array([3]), np.zeros(1, int), np.ones(1), cap, 1.0)
+    assert not found.converged[0]
+    assert found.row[0] == -1
+    assert np.isfinite(found.kw[0])

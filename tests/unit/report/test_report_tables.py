@@ -1,0 +1,121 @@
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from gridsite.report import (
+    comparison_table,
+    findings_table,
+    hosting_table,
+    summary_table,
+)
+
+
+def shown(table, width=140):
+    console = Console(width=width, no_color=True, force_terminal=False)
+    with console.capture() as capture:
+        console.print(table)
+    return capture.get()
+
+
+def row(text, start):
+    line = next(x for x in text.splitlines() if start in x)
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_the_summary_names_result_gaps_and_generated_data(make_results):
+    text = shown(summary_table(make_results()))
+    for words in (
+        "small study",
+        "3 units on 2 buildings",
+        "AC replay of 8,760 steps",
+        "generated data",
+        "users per building",
+        "protection",
+        "5 W per user",
+    ):
+        assert words in text
+    assert "WARNING" not in text
+    unsafe = {"replay": {"steps": 8760, "new": 2, "worsened": 0}}
+    assert "WARNING" in shown(summary_table(make_results(summary=unsafe)))
+
+
+def test_the_summary_of_a_hosting_only_run(make_results):
+    text = shown(summary_table(make_results(siting=False)))
+    assert "hosting only: 2 of 4 connections rated" in text
+    assert "replay" not in text
+
+
+def test_hosting_quantiles_count_broken_limits_as_zero_and_leave_gaps_out(
+    make_results,
+):
+    text = shown(hosting_table(make_results()))
+    assert row(text, "│ 0 % of")[1:] == ["0.0", "0.0"]
+    assert row(text, "50 % of")[1:] == ["12.5", "20.0"]
+    assert row(text, "100 % of")[1:] == ["25.0", "30.0"]
+    assert row(text, "status: ok")[1:] == ["2", "2"]
+    assert row(text, "a rating is missing")[1:] == ["1", "1"]
+    assert row(text, "limit: voltage")[1] == "1"
+    assert "firm [kW]" in text
+
+
+def test_the_step_length_stands_beside_the_capacities(make_results):
+    results = make_results(siting=False, summary={"step_minutes": 15})
+    assert "from means over 15 minutes" in shown(hosting_table(results))
+    assert "from means over 15 minutes" in shown(summary_table(results))
+
+
+def test_an_empty_hosting_table_has_no_quantiles(make_results):
+    text = shown(hosting_table(make_results(hosting=make_results().hosting.iloc[:0])))
+    assert row(text, "50 % of")[1:] == ["n/a", "n/a"]
+
+
+def test_the_comparison_flags_what_cannot_be_ranked(make_results):
+    text = shown(comparison_table(make_results()))
+    assert row(text, "net present cost")[1:] == ["3.00", "4.00", "2.50"]
+    assert row(text, "gap to the bound")[1:] == ["1.00", "n/a", "0.20"]
+    assert row(text, "demand served")[1:] == ["80.0", "100.0", "100.0"]
+    assert row(text, "comparable")[1:] == ["NO: other share served", "yes", "yes"]
+    assert "in prices of 2025" in text
+
+
+def test_a_run_without_comparison_has_an_empty_one(make_results):
+    table = comparison_table(make_results(siting=False))
+    assert table.row_count == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["[bold red]x[/bold red]", "[/]", "\x1b[2Jgone", "a\rb"]
+)
+def test_names_reach_the_terminal_as_text(make_results, name):
+    findings = pd.DataFrame(
+        [["error", name, 1.5, name, "rename it"]],
+        columns=["severity", "element", "value", "message", "cure"],
+    )
+    hosting = make_results().hosting.assign(limit_criterion=name)
+    results = make_results(summary={"study": name, "place": name}, hosting=hosting)
+    for table in (
+        findings_table(findings),
+        summary_table(results),
+        hosting_table(results),
+    ):
+        text = shown(table)
+        assert name.replace("\x1b", "�").replace("\r", "�") in text
+        assert "\x1b" not in text
+        assert "\r" not in text
+
+
+def test_findings_keep_their_order():
+    findings = pd.DataFrame(
+        {
+            "severity": ["error", "notice"],
+            "element": ["L1", "L2"],
+            "value": [0.123456789, None],
+            "message": ["too long", "odd"],
+            "cure": ["mend", "look"],
+        }
+    )
+    text = shown(findings_table(findings))
+    assert "2 findings" in text
+    assert text.index("L1") < text.index("L2")
+    assert "0.123457" in text
+    assert "nan" not in text
