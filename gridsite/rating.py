@@ -57,7 +57,9 @@ def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
         voltage_min_pu=limits.voltage_min_pu,
         voltage_max_pu=limits.voltage_max_pu,
     )
-    errors = findings[findings["severity"] == "error"]
+    # a feeder without a solution is a status of its buildings, not the end
+    error = (findings["severity"] == "error") & (findings["check"] != "base case")
+    errors = findings[error]
     if len(errors):
         first = errors.iloc[0]
         msg = f"{feeder.name}: {first['message']}; {first['cure']}"

@@ -196,7 +196,8 @@ def replay_summary(
     dict
         Keys of ``summary.json``.
     """
-    counts = ("steps", "base_violations", "new", "worsened", "worst")
+    counts = ["steps", "base_violations", "new", "worsened", "worst"]
+    counts.append("feeders_not_solved")
     return {
         "replay": {name: replay.summary[name] for name in counts},
         "step_minutes": grid.profiles.step_hours * 60.0,

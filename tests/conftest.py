@@ -181,7 +181,9 @@ def make_roofs() -> gpd.GeoDataFrame:
     """Return a roof of 10 m by 10 m around each house's bus."""
     centres = [place(int(house[1]), house[0]) for house in HOUSES]
     half = np.array([5.0 * METRE_LON, 5.0 * METRE_LAT])
-    shapes = [shapely.box(*(np.array(c) - half), *(np.array(c) + half)) for c in centres]
+    shapes = [
+        shapely.box(*(np.array(c) - half), *(np.array(c) + half)) for c in centres
+    ]
     names = [f"house {house}" for house in HOUSES]
     return gpd.GeoDataFrame({"building_id": names}, geometry=shapes, crs=4326)
 

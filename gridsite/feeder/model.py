@@ -96,6 +96,13 @@ class Feeder:
         if not len(self.source_nodes):
             msg = f"{self.name}: no source in service; add an external grid"
             raise FeederError(msg)
+        nameless = self.nodes.loc[~(self.nodes["voltage_kv"] > 0.0), "bus"]
+        if len(nameless):
+            msg = (
+                f"{self.name}: {len(nameless)} bus(es) without a nominal voltage, "
+                f"first {nameless.head(3).tolist()}; give vn_kv"
+            )
+            raise FeederError(msg)
         if not np.isfinite(self.y.data).all():
             bad = sorted(set(self.nodes["bus"].iloc[self._bad_nodes()]))[:5]
             msg = f"{self.name}: admittance is not finite at buses {bad}"

@@ -116,8 +116,6 @@ class Block:
         Positions of the block's nodes, ports and terminals in the feeder.
     port_node, port_return : numpy.ndarray of int
         Node of each port and its return (-1 is ground), within the block.
-    impedance : numpy.ndarray of complex, shape (n_node, n_port)
-        Voltage per current drawn at a port, with the sign reversed. [pu]
     v_no_load : numpy.ndarray of complex, shape (n_node,)
         Voltages with no load at all. [pu]
     """
@@ -146,11 +144,24 @@ class Block:
             diag_pivot_thresh=0.0,
             options={"SymmetricMode": True},
         )
+        self._solver = lu
         self._lu = _factors(lu)
         self.v_no_load: NDArray[np.complex128] = lu.solve(self.i_source)
-        self.impedance: NDArray[np.complex128] = lu.solve(
+
+    @cached_property
+    def impedance(self) -> NDArray[np.complex128]:
+        """
+        Return the transfer impedance from port currents to nodes.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_node, n_port)
+            Fall of voltage per current drawn. [pu]
+        """
+        z: NDArray[np.complex128] = self._solver.solve(
             self.incidence.toarray().astype(complex)
         )
+        return z
 
     @cached_property
     def incidence(self) -> sp.csc_array:

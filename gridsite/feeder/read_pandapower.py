@@ -77,7 +77,10 @@ def read_feeder(source: str | Path | Any) -> Feeder:  # noqa: ANN401
     >>> len(feeder.load_ports)
     13
     """
-    if not isinstance(source, str | Path):
+    if not isinstance(source, str | Path | pp.pandapowerNet):
+        msg = f"a feeder is a path, a name or a pandapower network, not {source!r}"
+        raise ConfigError(msg)
+    if isinstance(source, pp.pandapowerNet):
         return feeder_from_net(source, name=str(getattr(source, "name", "") or "net"))
     return feeder_from_net(load_net(source), name=str(source))
 
@@ -178,7 +181,14 @@ def _named_net(name: str) -> Any:  # noqa: ANN401
         close = [n for n in dir(networks) if name.lower()[:5] in n.lower()][:5]
         msg = f"pandapower has no network called {name!r}; similar: {close}"
         raise ConfigError(msg)
-    return maker()
+    try:
+        net = maker()
+    except TypeError:
+        net = None
+    if not isinstance(net, pp.pandapowerNet):
+        msg = f"pandapower:{name} is not a network; give a network of its own"
+        raise ConfigError(msg)
+    return net
 
 
 def _simbench_net(code: str) -> Any:  # noqa: ANN401
@@ -237,7 +247,7 @@ def feeder_from_net(net: Any, *, name: str) -> Feeder:  # noqa: ANN401
     first = terminals.groupby("element")["feeder_id"].first()
     elements["feeder_id"] = first.reindex(elements.index).fillna("").to_numpy()
     terminals, terminal_y = _with_sources(terminals, terminal_y, y, sources, nodes, ppc)
-    supplied = lookup >= 0
+    dark = (lookup < 0) & work.bus["in_service"].astype(bool)
     return Feeder(
         name=name,
         base_kva=float(ppc["baseMVA"]) * 1e3,
@@ -249,7 +259,7 @@ def feeder_from_net(net: Any, *, name: str) -> Feeder:  # noqa: ANN401
         elements=elements,
         terminals=terminals,
         terminal_y=terminal_y,
-        unsupplied_buses=tuple(_bus_names(work)[~supplied.to_numpy()]),
+        unsupplied_buses=tuple(_bus_names(work)[dark.to_numpy()]),
         notes=tuple(notes),
         profiles=_filed_profiles(net, ports),
     )
@@ -405,8 +415,11 @@ def _coordinates(net: Any) -> pd.DataFrame:  # noqa: ANN401
     out = pd.DataFrame(np.nan, index=net.bus.index, columns=["lon", "lat"])
     if "geo" in net.bus:
         text = net.bus["geo"].dropna()
-        xy = [json.loads(t)["coordinates"][:2] if t else [np.nan] * 2 for t in text]
-        out.loc[text.index] = np.array(xy, dtype=float).reshape(-1, 2)
+        points = shapely.from_geojson(text.astype(str).to_numpy(), on_invalid="ignore")
+        points = np.where(shapely.get_type_id(points) == 0, points, None)
+        out.loc[text.index] = np.column_stack(
+            [shapely.get_x(points), shapely.get_y(points)]
+        )
     return out
 
 
@@ -744,7 +757,5 @@ def _refuse_twice(elements: pd.DataFrame) -> None:
 
 
 def _element_geometry(frame: pd.DataFrame) -> list[Any]:
-    def shape(text: Any) -> Any:  # noqa: ANN401
-        return shapely.from_geojson(text) if isinstance(text, str) and text else None
-
-    return [shape(text) for text in frame["geo"]]
+    text = frame["geo"].where(frame["geo"].notna(), "").astype(str)
+    return list(shapely.from_geojson(text.to_numpy(), on_invalid="ignore"))

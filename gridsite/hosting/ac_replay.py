@@ -116,9 +116,9 @@ def replay_loads(
         grid = GridCase(feeder, loads, limits or Limits(), power_factor=power_factor)
     _check_added(feeder, added_kw)
     parts = []
-    for done, feeder_id in enumerate(grid.feeder_ids):
+    for done, feeder_id in enumerate(grid.solved_ids):
         if progress:
-            progress(done / len(grid.feeder_ids), f"replay of {feeder_id}")
+            progress(done / len(grid.solved_ids), f"replay of {feeder_id}")
         parts.append(_BlockReplay(grid.block(feeder_id), added_kw))
     if progress:
         progress(1.0, "replay")
@@ -342,6 +342,7 @@ def _collect(grid: GridCase, parts: list[_BlockReplay]) -> LoadReplay:
         "new": new + failed,
         "worsened": worsened,
         "not_converged": failed,
+        "feeders_not_solved": sorted(grid.failed),
         "worst": worst,
         "base_losses_mwh": float(losses[0]),
         "plan_losses_mwh": float(losses[1]),

@@ -136,6 +136,43 @@ class GridCase:
             )
             raise ConfigError(msg)
 
+    @cached_property
+    def failed(self) -> dict[str, BaseCaseError]:
+        """
+        Return the blocks that have no solution even without added loads.
+
+        Returns
+        -------
+        dict of str to BaseCaseError
+            By ``feeder_id``.
+
+        Raises
+        ------
+        BaseCaseError
+            If no block has a solution.
+        """
+        failed: dict[str, BaseCaseError] = {}
+        for feeder_id in self.feeder_ids:
+            try:
+                self.block(feeder_id)
+            except BaseCaseError as error:
+                failed[feeder_id] = error
+        if failed and len(failed) == len(self.feeder_ids):
+            raise next(iter(failed.values()))
+        return failed
+
+    @property
+    def solved_ids(self) -> list[str]:
+        """
+        Return the blocks whose base case has a solution.
+
+        Returns
+        -------
+        list of str
+            Their ``feeder_id``.
+        """
+        return [i for i in self.feeder_ids if i not in self.failed]
+
     def block(self, feeder_id: str) -> BaseCase:
         """
         Return the base case of one block.

@@ -94,7 +94,8 @@ def hosting_capacity(
     DataError
         If a connection names an unknown port, or a load has no profile.
     BaseCaseError
-        If the feeder does not converge without any added load.
+        If no part of the feeder converges without any added load; parts that
+        do not, beside others that do, get the status ``not_converged``.
 
     Notes
     -----
@@ -140,7 +141,11 @@ def hosting_capacity(
         if progress:
             progress(done / len(groups), f"hosting capacity of {feeder_id!s}")
         if feeder_id == "":
-            parts.append(_unsupplied(group))
+            dark = (feeder.ports.loc[group["port_id"], "node"] < 0).to_numpy()
+            parts.append(_no_value(group[dark], "unsupplied"))
+            parts.append(_at_source(group[~dark], grid, settings))
+        elif feeder_id in grid.failed:
+            parts.append(_no_value(group, "not_converged"))
         else:
             case = grid.block(str(feeder_id))
             parts.append(_Rating(case, grid.profiles, group, settings).table())
@@ -211,8 +216,39 @@ def _empty(group: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _unsupplied(group: pd.DataFrame) -> pd.DataFrame:
-    return _empty(group).assign(firm_status="unsupplied", flexible_status="unsupplied")
+def _no_value(group: pd.DataFrame, status: str) -> pd.DataFrame:
+    return _empty(group).assign(firm_status=status, flexible_status=status)
+
+
+def _at_source(
+    group: pd.DataFrame, grid: GridCase, settings: _Settings
+) -> pd.DataFrame:
+    """Return rows of loads at a source, which act on no modelled limit."""
+    out = _empty(group)
+    if group.empty:
+        return out
+    p_kw, q_kvar = grid.profiles.select(pd.Index(group["port_id"])).power_kw()
+    service = service_headroom_kw(
+        group["service_a"].to_numpy(dtype=float),
+        group["service_v"].to_numpy(dtype=float),
+        p_kw,
+        q_kvar,
+        power_factor=settings.power_factor,
+    ).min(axis=1)
+    cap = grid.limits.search_cap_kw
+    known = ~np.isnan(service) & grid.limits.on("service") & (service < cap)
+    value = np.where(known, service, cap)
+    status = np.where(known, "ok", "censored")
+    return out.assign(
+        service_headroom_kw=service,
+        firm_kw=value,
+        flexible_energy98_kw=value,
+        flexible_hours98_kw=value,
+        firm_status=status,
+        flexible_status=status,
+        limit_criterion=np.where(known, "service", ""),
+        limit_element=np.where(known, group["building_id"], ""),
+    )
 
 
 class _Rating:

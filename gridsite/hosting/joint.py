@@ -64,14 +64,14 @@ def grid_rows(
 
     Notes
     -----
-    Each limit is bounded at the step where the base case leaves least, with
-    coefficients measured at the step of lowest voltages; other steps are left
-    to the replay. A limit that is broken already may move by
-    less than the materiality.
+    Each limit is bounded at the step where the base case leaves least; rows
+    that another row implies (with the coefficients of the step of lowest
+    voltages) are left out, other steps are left to the replay. A limit that is
+    broken already may move by less than the materiality.
     """
     feeder = grid.feeder
     parts = []
-    for feeder_id in grid.feeder_ids:
+    for feeder_id in grid.solved_ids:
         names = feeder.ports.index[feeder.ports["feeder_id"] == feeder_id]
         if names.isin(port_ids).any():
             parts.append(_block_rows(grid.block(feeder_id), port_ids))
@@ -145,6 +145,10 @@ def _block_rows(
         case.slack[row, worst],
     )
     keep = np.flatnonzero(_not_dominated(left, growth, row < case.n_voltage))
+    idle = np.zeros(len(case.block.ports))
+    for step in np.unique(worst[keep]):
+        own = keep[worst[keep] == step]
+        growth[own] = _growth(case, port, int(step), idle)[own]
     return _table(case, names, keep, worst[keep], left[keep], growth[keep], "")
 
 

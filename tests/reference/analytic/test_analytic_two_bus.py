@@ -95,9 +95,7 @@ def test_voltage_capacity_is_the_root_of_the_quadratic(
     row = firm(net, limits, power_factor=power_factor, screen=screen)
     p0, q0 = np.array(load_kw) / BASE_KVA
     tan_phi = np.sqrt(1.0 / power_factor**2 - 1.0)
-    known = load_at_voltage(
-        v_min, e=vm_pu, r=r, x=x, tan_phi=tan_phi, p0=p0, q0=q0
-    )
+    known = load_at_voltage(v_min, e=vm_pu, r=r, x=x, tan_phi=tan_phi, p0=p0, q0=q0)
     assert row["firm_kw"] == pytest.approx(known * BASE_KVA, abs=AGREES_KW)
     assert row["firm_kw"] <= known * BASE_KVA + 1e-9
     assert (row["limit_criterion"], row["limit_element"]) == ("voltage", "end")

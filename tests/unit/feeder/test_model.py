@@ -26,9 +26,7 @@ def feeder():
         pp.create_bus(net, 0.4, name=name, geodata=place)
     pp.create_ext_grid(net, 0)
     for to, name in ((1, "to west"), (2, "to east")):
-        pp.create_line_from_parameters(
-            net, 0, to, 0.1, 0.3, 0.08, 0.0, 0.2, name=name
-        )
+        pp.create_line_from_parameters(net, 0, to, 0.1, 0.3, 0.08, 0.0, 0.2, name=name)
     pp.create_load(net, 1, 0.010, 0.001, name="house west")
     pp.create_load(net, 2, 0.020, 0.001, name="house east")
     pp.create_sgen(net, 2, 0.005, name="sun")

@@ -354,9 +354,7 @@ def test_added_load_equals_the_same_load_in_the_port(kerber):
     p, q = states.p_scale.copy(), states.q_scale.copy()
     p[3] += 0.02
     q[3] += 0.02 * states.tan_phi
-    filed = block.solve(
-        replace(states, p_scale=p, q_scale=q), np.zeros(1, dtype=int)
-    )
+    filed = block.solve(replace(states, p_scale=p, q_scale=q), np.zeros(1, dtype=int))
     assert np.abs(found.v - same.v).max() < 1e-12
     assert np.abs(found.v - filed.v).max() < 1e-12
     assert np.abs(found.v).min() < np.abs(block.solve(states, np.zeros(1, int)).v).min()
@@ -512,7 +510,9 @@ def direct_voltages(feeder, power):
     def mismatch(x):
         v = full(x)
         i = -(y @ v)
-        for node, back, s in zip(ports["node"], ports["node_return"], power, strict=True):
+        for node, back, s in zip(
+            ports["node"], ports["node_return"], power, strict=True
+        ):
             across = v[node] - (v[back] if back >= 0 else 0.0)
             drawn = np.conj(s / across)
             i[node] -= drawn

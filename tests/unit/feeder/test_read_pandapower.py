@@ -58,15 +58,16 @@ def port_voltages(feeder):
 def loading_percent(feeder):
     current = np.abs(feeder.terminal_y @ voltages(feeder).to_numpy())
     terminals = feeder.terminals.assign(
-        percent=100.0 * current * feeder.terminals["base_a"] / feeder.terminals["rated_a"]
+        percent=100.0
+        * current
+        * feeder.terminals["base_a"]
+        / feeder.terminals["rated_a"]
     )
     return terminals.set_index(["element", "side"])["percent"]
 
 
 def runpp(net):
-    pp.runpp(
-        net, calculate_voltage_angles=True, tolerance_mva=1e-10, numba=False
-    )
+    pp.runpp(net, calculate_voltage_angles=True, tolerance_mva=1e-10, numba=False)
 
 
 @pytest.fixture

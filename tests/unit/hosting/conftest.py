@@ -58,7 +58,9 @@ def make_profiles(feeder, *, steps=24, seed=0, low=0.0, high=2.0, generation=Non
         shape[:, (ports["kind"] == "generation").to_numpy()] = generation
     p = pd.DataFrame(shape * ports["p_kw"].to_numpy(), time, ports.index)
     q = pd.DataFrame(shape * ports["q_kvar"].to_numpy(), time, ports.index)
-    return dense_profiles(time, p.reset_index(drop=True), q_kvar=q.reset_index(drop=True))
+    return dense_profiles(
+        time, p.reset_index(drop=True), q_kvar=q.reset_index(drop=True)
+    )
 
 
 class Judge:
@@ -83,8 +85,12 @@ class Judge:
             drawn.loc[port] += (kw, kw * self.tan_phi)
         for table, prefix, sign in (("load", "", 1.0), ("sgen", "sgen: ", -1.0)):
             ids = prefix + net[table]["name"].astype(str)
-            net[table]["p_mw"] = sign * drawn["p"].reindex(ids, fill_value=0.0).array / 1e3
-            net[table]["q_mvar"] = sign * drawn["q"].reindex(ids, fill_value=0.0).array / 1e3
+            net[table]["p_mw"] = (
+                sign * drawn["p"].reindex(ids, fill_value=0.0).array / 1e3
+            )
+            net[table]["q_mvar"] = (
+                sign * drawn["q"].reindex(ids, fill_value=0.0).array / 1e3
+            )
         pp.runpp(net, calculate_voltage_angles=True, tolerance_mva=1e-9, numba=False)
         left = {}
         for name, vm in zip(net.bus["name"], net.res_bus["vm_pu"], strict=True):

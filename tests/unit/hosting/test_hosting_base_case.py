@@ -110,9 +110,7 @@ def test_generation_without_a_profile_is_off_and_storage_keeps_its_value(
     np.testing.assert_array_equal(p, known)
 
 
-def test_load_without_a_profile_is_refused_unless_it_is_not_supplied(
-    village, profiles
-):
+def test_load_without_a_profile_is_refused_unless_it_is_not_supplied(village, profiles):
     net = village()
     feeder = read_feeder(net)
     loads = profiles(feeder, steps=2)
@@ -136,9 +134,7 @@ def test_limits_that_do_not_converge_never_pass(village_feeder, profiles):
     feeder = village_feeder()
     limits = dataclasses.replace(Limits(), criteria=())
     case = GridCase(feeder, profiles(feeder, steps=1), limits).block("T")
-    slack, row = case.evaluate(
-        np.array([0, 0]), np.zeros(2, int), np.array([1.0, 1e6])
-    )
+    slack, row = case.evaluate(np.array([0, 0]), np.zeros(2, int), np.array([1.0, 1e6]))
     assert slack[0] > 0.0
     assert slack[1] == -np.inf
     assert row[1] == -1

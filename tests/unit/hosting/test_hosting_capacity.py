@@ -93,9 +93,7 @@ def test_capacity_holds_below_a_reverse_flow(village, judge):
 
 
 @pytest.mark.parametrize("power_factor", [0.9, 1.0])
-def test_capacity_is_in_active_power_at_the_power_factor(
-    village, judge, power_factor
-):
+def test_capacity_is_in_active_power_at_the_power_factor(village, judge, power_factor):
     net, limits = village(), Limits()
     feeder = read_feeder(net)
     loads = spiky(feeder, steps=2)
@@ -111,7 +109,9 @@ def test_every_binding_limit_kind_is_met_somewhere(village):
     feeder = read_feeder(village())
     loads = spiky(feeder)
     seen = {
-        c for limits in CASES.values() for c in rate(feeder, loads, limits)["limit_criterion"]
+        c
+        for limits in CASES.values()
+        for c in rate(feeder, loads, limits)["limit_criterion"]
     }
     assert seen == set(CRITERIA) - {"service"}
 
@@ -178,9 +178,7 @@ def test_base_cases_at_hand_give_the_same_table(village_feeder):
     feeder = village_feeder()
     loads = spiky(feeder)
     grid = GridCase(feeder, loads, Limits())
-    pd.testing.assert_frame_equal(
-        rate(feeder, loads), rate(feeder, loads, grid=grid)
-    )
+    pd.testing.assert_frame_equal(rate(feeder, loads), rate(feeder, loads, grid=grid))
 
 
 def test_repeat_gives_the_same_table(village_feeder):

@@ -34,7 +34,9 @@ def served_share(rating, headroom):
 @given(headroom=headrooms, share=shares)
 @example(headroom=np.full(50, 3.0), share=0.98)
 @example(headroom=np.array([0.0, 0.0, 5.0, 5.0]), share=0.5)
-@example(headroom=np.array([2.0, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5]), share=0.98)
+@example(
+    headroom=np.array([2.0, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5, 2.5]), share=0.98
+)
 def test_energy_rating_is_the_largest_served_to_the_share(headroom, share):
     (rating,) = energy_rating(headroom[None, :], share)
     assert rating >= headroom.min()

@@ -405,11 +405,13 @@ def test_a_plan_at_the_time_limit_says_so_and_has_a_bound_of_its_own(problem):
 
 
 def test_a_site_left_open_without_a_unit_closes_again(problem, records):
+    calls = []
+
     def waste(matrix, answer):
+        calls.append(1)
         solution = answer.solution.copy()
-        if matrix.integer.sum() == 3 + 3 and (matrix.lower < matrix.upper).sum() > 9:
-            opened = matrix.columns["is_open"]
-            solution[opened[opened >= 0]] = 1.0
+        if len(calls) == 1:
+            solution[matrix.columns["is_open"]] = 1.0
         return Answer(status="optimal", solution=solution, bound=answer.bound)
 
     sites = [

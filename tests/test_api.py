@@ -1,0 +1,112 @@
+"""What the package promises to the outside: names, layers, exit codes, README."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+import gridsite
+from gridsite import errors
+
+ROOT = Path(__file__).parents[1]
+HEAVY = ("pandas", "numpy", "pandapower", "geopandas", "pyomo", "highspy", "matplotlib")
+
+
+def python(code, **options):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        **options,
+    ).stdout
+
+
+class TestNames:
+    def test_at_most_twenty_are_public(self):
+        assert len(gridsite.__all__) <= 20
+        assert gridsite.__all__ == sorted(set(gridsite.__all__))
+        assert set(gridsite.__all__) <= set(dir(gridsite))
+
+    @pytest.mark.parametrize("name", gridsite.__all__)
+    def test_each_is_there_and_explained(self, name):
+        assert getattr(gridsite, name).__doc__.strip()
+
+    def test_an_unknown_name_is_an_attribute_error(self):
+        with pytest.raises(AttributeError, match="no attribute 'sove'"):
+            gridsite.sove  # noqa: B018
+
+    def test_types_and_homes_name_the_same(self):
+        """What a type checker sees is what is loaded when first asked for."""
+        source = Path(gridsite.__file__).read_text(encoding="utf-8")
+        block = source.split("if TYPE_CHECKING:\n", 1)[1].split("\n\n", 1)[0]
+        seen = {
+            name.strip(): home
+            for home, names in re.findall(r"from (\S+) import (.+)", block)
+            for name in names.split(",")
+        }
+        assert set(seen) == set(gridsite.__all__)
+        for name, home in seen.items():
+            module = sys.modules.get(home) or __import__(home, fromlist=[name])
+            assert getattr(module, name) is getattr(gridsite, name)
+
+    @pytest.mark.parametrize("module", ["gridsite", "gridsite.cli"])
+    def test_importing_loads_nothing_heavy(self, module):
+        loaded = python(f"import sys, {module}; print(*sys.modules)").split()
+        assert module in loaded
+        assert not set(HEAVY) & set(loaded)
+
+    def test_version_is_that_of_the_project(self):
+        project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+        assert gridsite.__version__ == project["project"]["version"]
+
+
+class TestErrors:
+    @pytest.mark.parametrize(
+        ("name", "code", "builtin"),
+        [
+            ("ConfigError", 2, ValueError),
+            ("DataError", 3, ValueError),
+            ("SchemaError", 3, ValueError),
+            ("CRSError", 3, ValueError),
+            ("FeederError", 3, ValueError),
+            ("PowerFlowError", 4, RuntimeError),
+            ("BaseCaseError", 4, RuntimeError),
+            ("SolveError", 5, RuntimeError),
+            ("InfeasibleError", 5, RuntimeError),
+            ("NoIncumbentError", 5, RuntimeError),
+            ("SolverUnavailableError", 5, RuntimeError),
+        ],
+    )
+    def test_exit_codes(self, name, code, builtin):
+        kind = getattr(errors, name)
+        assert kind.exit_code == code
+        assert issubclass(kind, errors.GridsiteError)
+        assert issubclass(kind, builtin)
+
+    def test_the_tree_in_the_docstring_names_every_class(self):
+        named = set(re.findall(r"\w+(?:Error|Warning)\b", errors.__doc__))
+        assert {name for name in vars(errors) if name[0].isupper()} - {"Any"} <= named
+
+
+def test_imports_point_down_only():
+    cli = pytest.importorskip("importlinter.cli", reason="needs import-linter")
+    config = str(ROOT / "pyproject.toml")
+    assert cli.lint_imports(config_filename=config, no_cache=True, no_logo=True) == 0
+
+
+@pytest.mark.slow
+def test_the_python_example_of_the_readme_runs(tmp_path):
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    block = re.search(r"```python\n(.+?)```", text, flags=re.DOTALL)
+    if block is None:
+        pytest.skip("README.md has no python example")
+    (tmp_path / "networks").symlink_to(ROOT / "networks")
+    shown = python(block[1], cwd=tmp_path)
+    assert "0 limits newly broken" in shown
+    assert (tmp_path / "out" / "from-python" / "map.html").is_file()
