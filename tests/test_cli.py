@@ -82,13 +82,13 @@ class TestHelp:
         program = shutil.which("gridsite", path=str(sys.prefix) + "/bin")
         if program is None:
             pytest.skip("the package is not installed as a command here")
-        done = subprocess.run(
-            [program, "run", str(tmp_path / "none.toml"), "--out", str(tmp_path / "o")],
+        done = subprocess.run(  # noqa: S603
+            [program, "map", str(tmp_path / "none")],
             capture_output=True,
             text=True,
             check=False,
         )
-        refused((done.returncode, done.stdout, done.stderr), 2, "none.toml")
+        refused((done.returncode, done.stdout, done.stderr), 2, "none")
 
     def test_the_demo_study_is_found(self):
         assert cli.demo_study().is_file()
@@ -163,6 +163,26 @@ class TestRefusals:
     def test_wrong_value_of_a_unit(self, fails, value):
         edit = ("rated_kw = 5.0", f"rated_kw = {value}")
         fails(2, "units.0.rated_kw", edits=[edit])
+
+    @pytest.mark.parametrize(
+        ("edit", "word"),
+        [
+            (("it_kw = 4.5", "it_kw = 9.0"), "it_kw"),
+            (("{ small = 600.0", "{ smal = 600.0"), "smal"),
+            (("{ fibre = 5.0 }", "{ fiber = 5.0 }"), "fiber"),
+            (("rated_kw = 5.0", 'rated_kw = 5.0\nphases = "A"'), "phases"),
+            (("max_it_kw = 500.0", "max_it_kw = inf"), "max_it_kw"),
+        ],
+        ids=[
+            "computes more than it draws",
+            "payment for no unit",
+            "access of no technology",
+            "single-phase unit in a balanced model",
+            "no limit",
+        ],
+    )
+    def test_values_that_cannot_be_meant(self, fails, edit, word):
+        fails(2, word, edits=[edit])
 
     def test_unknown_preset(self, fails):
         fails(2, "EN50161", "EN50160", edits=[("EN50160", "EN50161")])

@@ -371,7 +371,10 @@ class TestHostingAlone:
 
 class TestStudyFile:
     def test_units_of_different_power_factor_are_refused(self, run):
-        edit = ("0.98\nfootprint_m2 = 3.0\nit_capital = 1", "0.95\nfootprint_m2 = 3.0\nit_capital = 1")
+        edit = (
+            "0.98\nfootprint_m2 = 3.0\nit_capital = 1",
+            "0.95\nfootprint_m2 = 3.0\nit_capital = 1",
+        )
         with pytest.raises(ConfigError, match=r"power factors differ.*0\.95, 0\.98"):
             run(edit)
 
@@ -404,9 +407,8 @@ class TestStudyFile:
         table = found.results.comparison.set_index("strategy")
         assert list(table.index) == ["distributed", "hybrid"]
         assert table["comparable"].all()
-        assert table["objective"].nunique() == 1 or np.isclose(
-            *table["objective"], rtol=2e-3
-        )
+        # the same problem twice, each to its gap of 0.1 %
+        assert np.isclose(*table["objective"], rtol=2e-3)
 
     def test_a_house_without_any_port_in_reach_is_counted(self, run):
         def spoil(folder):

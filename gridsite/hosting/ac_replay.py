@@ -134,9 +134,9 @@ def _check_added(feeder: Feeder, added_kw: pd.Series[float]) -> None:
     if len(dark):
         msg = f"replay: port(s) not supplied: {dark[:3].tolist()}"
         raise DataError(msg)
-    if len(added_kw) and not (added_kw >= 0.0).all():
-        bad = added_kw[~(added_kw >= 0.0)]
-        msg = f"replay: added_kw is negative or NaN at {bad.index[:3].tolist()}"
+    bad = added_kw[~((added_kw >= 0.0) & (added_kw < np.inf))]
+    if len(bad):
+        msg = f"replay: added_kw is not a load at {bad.index[:3].tolist()}; give kW"
         raise DataError(msg)
 
 
@@ -152,8 +152,12 @@ class _BlockReplay:
         self.converged = np.isfinite(self.v[0]) if len(self.v) else np.ones(0, bool)
         self.slack = case.slack if self.idle else case.row_slack(self.v)
         worse = case.slack - self.slack
-        self.new = ~case.broken & (self.slack < 0.0)
-        self.worsened = case.broken & (worse > case.materiality[:, None])
+        new = ~case.broken & (self.slack < 0.0)
+        worsened = case.broken & (worse > case.materiality[:, None])
+        # an element counts once, whatever the number of its ends
+        self.broken = case.by_element(case.broken)
+        self.new = case.by_element(new) & ~self.broken
+        self.worsened = case.by_element(worsened | new) & self.broken
         self._find_high()
 
     def _find_high(self) -> None:
@@ -173,7 +177,7 @@ class _BlockReplay:
             self.high |= self.base_high & (rise > case.limits.materiality_voltage_pu)
 
     def base_violations(self) -> int:
-        return int(self.case.broken.sum() + self.base_high.sum())
+        return int(self.broken.sum() + self.base_high.sum())
 
     def listing(self) -> pd.DataFrame:
         """Return the violations of this block."""
@@ -207,7 +211,8 @@ class _BlockReplay:
 
     def _rows(self, hit: NDArray[np.bool_], kind: str) -> pd.DataFrame:
         case = self.case
-        row, step = np.nonzero(hit)
+        element, step = np.nonzero(hit)
+        row = case.worst_row(self.slack, element, step)
         if len(row) > _MOST_LISTED:
             deepest = np.argsort(self.slack[row, step])[:_MOST_LISTED]
             row, step = row[deepest], step[deepest]

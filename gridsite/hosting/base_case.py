@@ -128,6 +128,14 @@ class GridCase:
         ids = feeder.nodes["feeder_id"]
         self.feeder_ids: list[str] = sorted(set(ids[ids != ""]))
         self._blocks: dict[str, BaseCase] = {}
+        at_source = feeder.ports["node"].isin(feeder.source_nodes)
+        if limits.source_kva is not None and at_source.any():
+            first = feeder.ports.index[at_source][:3].tolist()
+            msg = (
+                "limits: source_kva is given, but loads stand at a source bus and "
+                f"would not be counted: {first}; move them behind the source"
+            )
+            raise ConfigError(msg)
         fed = feeder.terminals.loc[feeder.terminals["criterion"] == "source"]
         if limits.source_kva is not None and len(fed) < len(feeder.source_nodes):
             msg = (
@@ -342,6 +350,56 @@ class BaseCase:
         back = self.block.port_return >= 0
         across[back] -= v[self.block.port_return[back]]
         return across
+
+    @cached_property
+    def _row_groups(self) -> tuple[Ints, Ints]:
+        """Return rows ordered by element, and where each element starts."""
+        keys = self.rows.iloc[:-1].groupby(["criterion", "element"], sort=False)
+        number = keys.ngroup().to_numpy()
+        order = np.argsort(number, kind="stable")
+        return order, np.flatnonzero(np.diff(number[order], prepend=-1))
+
+    def by_element(self, hit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """
+        Return whether any end of each element is hit.
+
+        Parameters
+        ----------
+        hit : numpy.ndarray of bool, shape (n_row, n_step)
+            By row.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_element, n_step)
+            By limited node, then by element.
+        """
+        order, start = self._row_groups
+        if not len(order):
+            return hit
+        out: NDArray[np.bool_] = np.logical_or.reduceat(hit[order], start, axis=0)
+        return out
+
+    def worst_row(self, slack: Floats, element: Ints, step: Ints) -> Ints:
+        """
+        Return the end with least slack of elements at steps.
+
+        Parameters
+        ----------
+        slack : numpy.ndarray, shape (n_row, n_step)
+            By row. [pu]
+        element, step : numpy.ndarray of int, shape (n,)
+            Position as from `by_element`, and step.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n,)
+            Rows.
+        """
+        order, start = self._row_groups
+        end = np.append(start[1:], len(order))
+        row = order[start[element]]
+        second = order[end[element] - 1]
+        return np.where(slack[second, step] < slack[row, step], second, row)
 
     @cached_property
     def base_losses(self) -> float:

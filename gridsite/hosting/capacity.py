@@ -302,10 +302,28 @@ class _Rating:
         service = self.service.min(axis=1)
         out["service_headroom_kw"] = np.where(np.isfinite(service), service, np.nan)
         open_ports = self._base_violations(out) & self._unrated(out)
+        open_ports &= self._service_holds(out)
         chosen = np.flatnonzero(open_ports)
         if len(chosen):
             self._firm(out, chosen)
         return out
+
+    def _service_holds(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+        """Give no value to a building beyond its own fuse, or without a voltage."""
+        unknown = np.isnan(self.service).any(axis=1)
+        beyond = ~unknown & (self.service <= 0.0).any(axis=1)
+        still = (out["firm_status"] == "ok").to_numpy()
+        for hit, status in ((unknown, "unrated"), (beyond, "none_base_violation")):
+            at = out.index[hit & still]
+            out.loc[at, ["firm_status", "flexible_status"]] = status
+            out.loc[at, "limit_criterion"] = "service"
+            out.loc[at, "limit_element"] = self.group.loc[at, "building_id"]
+        at = out.index[beyond & still]
+        out.loc[at, ["firm_kw", "flexible_energy98_kw", "flexible_hours98_kw"]] = 0.0
+        when = self.case.time[self.service[beyond & still].argmin(axis=1)]
+        out.loc[at, "limit_time"] = pd.Series(when, index=at, dtype=object)
+        left: NDArray[np.bool_] = ~(unknown | beyond)
+        return left
 
     def _base_violations(self, out: pd.DataFrame) -> NDArray[np.bool_]:
         """Give 0 to loads that act on a limit that is broken already."""
@@ -330,18 +348,19 @@ class _Rating:
         """Return which loads act on broken rows in the direction that harms."""
         case = self.case
         worse: NDArray[np.bool_] = case.acts_on[rows][:, self.port]
+        ports = self.port
         for i, row in enumerate(rows):
-            if row < case.n_voltage:
+            if row < case.n_voltage or not worse[i].any():
                 continue
-            step = int(case.slack[row].argmin())
-            terminal = case.rated[row - case.n_voltage]
+            step = np.flatnonzero(case.broken[row])
+            matrix = case.rated_y[[row - case.n_voltage]]
             v = case.v[:, step]
-            drawn = (1 - 1j * case.tan_phi) / np.conj(case.port_voltage(v))
-            change = case.block.terminal_y[[terminal]] @ (
-                -case.block.impedance[:, self.port] * drawn[self.port]
-            )
-            now = case.block.currents(v)[terminal]
-            worse[i] &= np.real(np.conj(now) * np.asarray(change)[0]) > 0.0
+            now = (matrix @ v)[0]
+            now += case.block.terminal_source[case.rated[row - case.n_voltage]]
+            drawn = (1 - 1j * case.tan_phi) / np.conj(case.port_voltage(v)[ports])
+            reach = -(matrix @ case.block.impedance[:, ports])[0]
+            change = reach[:, None] * drawn
+            worse[i] &= (np.real(np.conj(now) * change) > 0.0).any(axis=1)
         return worse
 
     def _unrated(self, out: pd.DataFrame) -> NDArray[np.bool_]:

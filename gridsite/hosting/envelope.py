@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-#: Limits of each kind (voltage, current) that are followed for one load.
-_FOLLOWED = 2
+#: Steps at which the limit that binds first is looked for.
+_FOLLOWED = 8
 
 #: Width of the AC searches that give the slopes. [kW]
 _SLOPE_TOLERANCE_KW = 0.01
@@ -79,19 +79,37 @@ class Envelope:
         return np.maximum(out, self.firm_kw[:, None], out=out)
 
     def _followed(self, linear: Floats) -> list[Ints]:
-        """Return, by rank, the limits that each load meets first; -1 for none."""
+        """
+        Return the limits that each load may meet first; -1 for none.
+
+        One for the step of least slack and one for each of some steps spread
+        over the range of total load, from linear estimates.
+        """
         case = self.case
-        kinds = [np.arange(case.n_voltage), np.arange(case.n_voltage, case.n_row)]
-        picked = []
-        for rows in kinds:
-            order = np.argsort(linear[rows], axis=0, kind="stable")[:_FOLLOWED]
-            for rank in order:
-                row = rows[rank]
-                far = ~np.isfinite(linear[row, np.arange(linear.shape[1])])
-                picked.append(np.where(far, -1, row))
-        if case.limits.on("voltage change"):
-            picked.append(np.full(linear.shape[1], case.n_row))
-        return picked
+        n = linear.shape[1]
+        every = np.arange(n)
+        own = [np.full(n, case.n_row)] if case.limits.on("voltage change") else []
+        if not case.n_row:
+            return own
+        low = linear[:-1].argmin(axis=0)
+        picked = [np.where(np.isfinite(linear[low, every]), low, -1)]
+        steps = np.argsort(np.abs(case.v).sum(axis=0), kind="stable")
+        spread = np.linspace(0, len(steps) - 1, _FOLLOWED).astype(int)
+        slack = np.where(case.broken, np.inf, case.slack)
+        least = slack.min(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            per_slack = linear[:-1] / least[:, None]
+        per_slack = np.where(np.isfinite(per_slack), per_slack, np.inf)
+        for step in np.unique(steps[spread]):
+            with np.errstate(invalid="ignore"):
+                there = slack[:, step][:, None] * per_slack
+            there = np.where(np.isfinite(there), there, np.inf)
+            row = there.argmin(axis=0)
+            row = np.where(np.isfinite(there[row, every]), row, -1)
+            for earlier in picked:
+                row = np.where(row == earlier, -1, row)
+            picked.append(row)
+        return [row for row in [*picked, *own] if (row >= 0).any()]
 
     def _lower_to(self, at: Ints, row: Ints, linear: Floats) -> None:
         """Lower the headroom of each load to what one of its limits leaves."""
@@ -119,10 +137,11 @@ class Envelope:
         with np.errstate(invalid="ignore", divide="ignore"):
             tilt = (slope[1] - slope[0]) / (x[1] - x[0])
         tilt = np.where(np.isfinite(tilt), tilt, 0.0)
-        line = slope[0][:, None] + tilt[:, None] * (slack - x[0][:, None])
+        bounded = np.where(np.isfinite(slack), slack, x[0][:, None])
+        line = slope[0][:, None] + tilt[:, None] * (bounded - x[0][:, None])
         size_all = np.where(change[:, None], case.limits.voltage_change_pu, slack)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            estimate = np.where(np.isfinite(size_all), size_all / line, np.inf)
+        with np.errstate(divide="ignore"):
+            estimate = size_all / line
         estimate = np.where(estimate >= 0.0, estimate, np.inf)
         self.grid_kw[at] = np.minimum(self.grid_kw[at], estimate)
 
@@ -186,17 +205,20 @@ class Envelope:
             self.grid_kw -= excess[:, None]
 
     def _sample(self, rating: Floats) -> tuple[Ints, Ints]:
-        """Return (load, step) pairs that the rating curtails because of the grid."""
-        curtailed = self.grid_kw < np.minimum(self.cap_kw, rating[:, None])
-        rank = np.where(curtailed, self.grid_kw, np.inf)
+        """Return (load, step) pairs to solve in AC: curtailed ones, and any."""
+        limited = self.grid_kw < self.cap_kw
+        curtailed = limited & (self.grid_kw < rating[:, None])
+        rank = np.where(limited, self.grid_kw, np.inf)
         lowest = min(_CONFIRMED_LOWEST, rank.shape[1])
         picked = np.zeros_like(curtailed)
         first = np.argpartition(rank, lowest - 1, axis=1)[:, :lowest]
         np.put_along_axis(picked, first, values=True, axis=1)
         share = _CONFIRMED_RANDOM / np.maximum(curtailed.sum(axis=1), 1)
         draw = np.random.default_rng(0).random((1, curtailed.shape[1]))
-        picked |= draw < share[:, None]
-        which, step = np.nonzero(picked & curtailed)
+        picked |= curtailed & (draw < share[:, None])
+        share = _CONFIRMED_RANDOM / np.maximum(limited.sum(axis=1), 1)
+        picked |= draw > 1.0 - share[:, None]
+        which, step = np.nonzero(picked & limited)
         return which, step
 
 

@@ -38,6 +38,12 @@ _USE_OF_MATERIALITY = 0.9
 #: A cut keeps the plan this far inside the limit, over the limit's size. [-]
 _CUT_MARGIN = 1e-5
 
+#: A plan without a power-flow solution is scaled by this until it has one. [-]
+_RETREAT = 0.8
+
+#: Loads below this are as good as none. [kW]
+_LEAST_KW = 1e-3
+
 #: Coefficients below this share of a row's largest are left out. [-]
 _NEGLIGIBLE = 1e-6
 
@@ -163,6 +169,12 @@ def _block_cuts(
     spread: Any = added_kw.groupby(level=0).sum().reindex(every, fill_value=0.0)
     spread = spread.to_numpy(dtype=np.float64)
     v = plan_voltages(case, spread)
+    used = spread
+    while not np.isfinite(v).all() and used.max() > _LEAST_KW:
+        # beyond collapse: measure the limits where the power flow still has a
+        # solution; they are far over there already
+        used = used * _RETREAT
+        v = plan_voltages(case, used)
     slack = case.row_slack(v)
     allowed = np.where(case.broken, case.slack - case.materiality[:, None], 0.0)
     over = allowed - slack
@@ -174,14 +186,14 @@ def _block_cuts(
     parts = []
     for step in np.unique(worst[broken]):
         row = broken[worst[broken] == step]
-        growth = _growth(case, port, int(step), spread)[row]
+        growth = _growth(case, port, int(step), used)[row]
         margin = _CUT_MARGIN * case.scale[row]
         target = np.where(
             case.broken[row, step],
             case.slack[row, step] - _USE_OF_MATERIALITY * case.materiality[row],
             margin,
         )
-        left = slack[row, step] - target + growth @ spread[port]
+        left = slack[row, step] - target + growth @ used[port]
         keep = _not_dominated(left, growth, row < case.n_voltage)
         left = np.maximum(left, 0.0)
         label = f" round {round_number}"

@@ -92,13 +92,20 @@ class Limits:
                 "pu is not a band around 1; give fractions of nominal voltage"
             )
             raise ConfigError(msg)
-        for field in ("voltage_change_pu", "line_loading_max", "search_cap_kw"):
+        positive = ["voltage_change_pu", "search_cap_kw", "acts_on"]
+        positive += ["materiality_voltage_pu", "materiality_loading"]
+        positive += ["source_kva"] if self.source_kva is not None else []
+        for field in positive:
             if not getattr(self, field) > 0.0:
                 msg = f"limits: {field} is {getattr(self, field)}; give a value above 0"
                 raise ConfigError(msg)
-        if not 0.0 < self.transformer_loading_max <= 5.0 or self.line_loading_max > 5.0:
-            msg = "limits: loading_max is a fraction of the rating (1.0 is 100 %)"
-            raise ConfigError(msg)
+        for field in ("line_loading_max", "transformer_loading_max"):
+            if not 0.0 < getattr(self, field) <= 5.0:
+                msg = (
+                    f"limits: {field} is {getattr(self, field)}; give a fraction of "
+                    "the rating (1.0 is 100 %)"
+                )
+                raise ConfigError(msg)
 
     def on(self, criterion: str) -> bool:
         """Return whether a criterion is in force."""

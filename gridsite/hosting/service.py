@@ -59,5 +59,6 @@ def service_headroom_kw(
     along = p_kw + tan_phi * q_kvar
     left = along**2 - square * (p_kw**2 + q_kvar**2 - rated**2)
     root = (-along + np.sqrt(np.maximum(left, 0.0))) / square
+    root = np.where(left < 0.0, 0.0, root)
     out: Floats = np.where(np.isnan(rated), np.nan, np.maximum(root, 0.0))
     return out

@@ -9,7 +9,7 @@ import pandapower as pp
 import pandas as pd
 import pytest
 
-from gridsite.errors import DataError
+from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.base_case import GridCase
@@ -259,17 +259,17 @@ def test_load_at_an_unsupplied_port_is_refused(village, profiles):
         replay_loads(feeder, profiles(feeder, steps=1), pd.Series({"house 3": 1.0}))
 
 
-def test_load_at_the_source_bus_reaches_the_source_limit(village, profiles):
+def test_load_at_the_source_bus_with_a_source_limit_is_refused(village, profiles):
     net = village()
     pp.create_load(net, 0, 0.001, 0.0, name="head")
     feeder = read_feeder(net)
-    result = replay_loads(
-        feeder,
-        profiles(feeder, steps=1),
-        pd.Series({"head": 500.0}),
-        limits=Limits(source_kva=100.0),
-    )
-    assert result.summary["new"] >= 1
+    with pytest.raises(ConfigError, match="head"):
+        replay_loads(
+            feeder,
+            profiles(feeder, steps=1),
+            pd.Series({"head": 500.0}),
+            limits=Limits(source_kva=100.0),
+        )
 
 
 def test_plan_beyond_collapse_is_a_violation_with_no_value(village_feeder, profiles):
