@@ -151,13 +151,15 @@ class _BlockReplay:
         self.idle = self.v is case.v
         self.converged = np.isfinite(self.v[0]) if len(self.v) else np.ones(0, bool)
         self.slack = case.slack if self.idle else case.row_slack(self.v)
-        worse = case.slack - self.slack
-        new = ~case.broken & (self.slack < 0.0)
-        worsened = case.broken & (worse > case.materiality[:, None])
         # an element counts once, whatever the number of its ends
-        self.broken = case.by_element(case.broken)
-        self.new = case.by_element(new) & ~self.broken
-        self.worsened = case.by_element(worsened | new) & self.broken
+        self.broken = case.broken_elements
+        self.new = self.worsened = np.zeros_like(self.broken)
+        if not self.idle:
+            worse = case.slack - self.slack
+            new = ~case.broken & (self.slack < 0.0)
+            worsened = case.broken & (worse > case.materiality[:, None])
+            self.new = case.by_element(new) & ~self.broken
+            self.worsened = case.by_element(worsened | new) & self.broken
         self._find_high()
 
     def _find_high(self) -> None:

@@ -402,6 +402,18 @@ class BaseCase:
         return np.where(slack[second, step] < slack[row, step], second, row)
 
     @cached_property
+    def broken_elements(self) -> NDArray[np.bool_]:
+        """
+        Return the limits of elements that the base case breaks.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_element, n_step)
+            As from `by_element`.
+        """
+        return self.by_element(self.broken)
+
+    @cached_property
     def base_losses(self) -> float:
         """Sum of losses over all steps of the base case. [pu]"""
         return float(self.losses(self.v).sum())

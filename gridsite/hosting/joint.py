@@ -144,17 +144,16 @@ def _block_rows(
     row = np.arange(case.n_row)
     worst = case.slack.argmin(axis=1)
     heaviest = int(np.abs(case.v).sum(axis=0).argmin())
-    growth = _growth(case, port, heaviest, np.zeros(len(case.block.ports)))
+    idle = np.zeros(len(case.block.ports))
+    growth = _growth(case, port, np.array([heaviest]), idle)[0]
     left = np.where(
         case.broken[row, worst],
         _USE_OF_MATERIALITY * case.materiality,
         case.slack[row, worst],
     )
     keep = np.flatnonzero(_not_dominated(left, growth, row < case.n_voltage))
-    idle = np.zeros(len(case.block.ports))
-    for step in np.unique(worst[keep]):
-        own = keep[worst[keep] == step]
-        growth[own] = _growth(case, port, int(step), idle)[own]
+    steps, which = np.unique(worst[keep], return_inverse=True)
+    growth[keep] = _growth(case, port, steps, idle)[which, keep]
     return _table(case, names, keep, worst[keep], left[keep], growth[keep], "")
 
 
@@ -186,7 +185,7 @@ def _block_cuts(
     parts = []
     for step in np.unique(worst[broken]):
         row = broken[worst[broken] == step]
-        growth = _growth(case, port, int(step), used)[row]
+        growth = _growth(case, port, np.array([step]), used)[0][row]
         margin = _CUT_MARGIN * case.scale[row]
         target = np.where(
             case.broken[row, step],
@@ -219,23 +218,27 @@ def _candidates(
     return every.to_numpy()[port], port
 
 
-def _growth(case: BaseCase, port: Ints, step: int, spread_kw: Floats) -> Floats:
-    """Return how much each row loses per kW at each port, (n_row, n). [pu/kW]"""
+def _growth(case: BaseCase, port: Ints, steps: Ints, spread_kw: Floats) -> Floats:
+    """Return how much each row loses per kW, (n_step, n_row, n_port). [pu/kW]"""
     states = replace(case.states, spread=spread_kw / case.block.base_kva)
-    every = np.full(len(port) + 1, step, dtype=np.int64)
+    each = len(port) + 1
+    step = np.repeat(steps, each)
+    probe_kw = np.append(np.full(len(port), PROBE_KW), 0.0)
     solution = case.block.solve(
         states,
-        every,
-        added_port=np.append(port, -1),
-        added=np.append(np.full(len(port), PROBE_KW / case.block.base_kva), 0.0),
+        step,
+        added_port=np.tile(np.append(port, -1), len(steps)),
+        added=np.tile(probe_kw / case.block.base_kva, len(steps)),
         v_start=case.v,
-        start_of=every,
+        start_of=step,
     )
-    slack = case.row_slack(solution.v)
-    growth = (slack[:, -1:] - slack[:, :-1]) / PROBE_KW
+    slack = case.row_slack(solution.v).reshape(case.n_row, len(steps), each)
+    growth = (slack[:, :, -1:] - slack[:, :, :-1]) / PROBE_KW
+    growth = growth.transpose(1, 0, 2)
     # a probe beyond collapse: as bad as any other, never free
-    worst = np.nanmax(growth, axis=1, initial=0.0)
-    out: Floats = np.where(np.isfinite(growth), growth, worst[:, None])
+    finite = np.isfinite(growth)
+    worst = np.where(finite, growth, 0.0).max(axis=2, initial=0.0, keepdims=True)
+    out: Floats = np.where(finite, growth, worst)
     return np.maximum(out, 0.0)
 
 

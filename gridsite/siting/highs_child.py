@@ -72,17 +72,36 @@ def answer(job: dict[str, Any]) -> dict[str, Any]:
         or status == highspy.HighsModelStatus.kModelEmpty
     )
     word = _STATUS.get(status, highs.modelStatusToString(status))
-    bound = info.objective_function_value
-    if job["integer"].any():
-        bound = info.mip_dual_bound
-    if word != "optimal" and (bound == 0.0 or not job["integer"].any()):
-        bound = -np.inf  # a limit within the root LP is reported as 0
     return {
         "status": word,
         "solution": np.array(highs.getSolution().col_value) if feasible else None,
         "objective": info.objective_function_value,
-        "bound": bound if np.isfinite(bound) else -np.inf,
+        "bound": lower_bound(word, info, whole=bool(job["integer"].any())),
     }
+
+
+def lower_bound(status: str, info: Any, *, whole: bool) -> float:  # noqa: ANN401
+    """
+    Return the lower bound that HiGHS can vouch for.
+
+    Parameters
+    ----------
+    status : str
+        In our words.
+    info : highspy.HighsInfo
+        What HiGHS reports.
+    whole : bool
+        Whether the job has whole numbers.
+
+    Returns
+    -------
+    float
+        Minus infinity where there is none: a limit within the root relaxation
+        is reported by HiGHS as a bound of exactly 0.
+    """
+    bound = float(info.mip_dual_bound if whole else info.objective_function_value)
+    proven = status == "optimal" or (whole and bound != 0.0)
+    return bound if proven and np.isfinite(bound) else -np.inf
 
 
 def main() -> None:

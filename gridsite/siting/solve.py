@@ -67,15 +67,15 @@ class Replay(Protocol):
 
     @property
     def violations(self) -> pd.DataFrame:
-        """Limits that the plan newly breaks or worsens."""
+        """Return the limits that the plan newly breaks or worsens."""
 
     @property
     def rows(self) -> pd.DataFrame:
-        """Grid rows that the plan violates."""
+        """Return the grid rows that the plan violates."""
 
     @property
     def row_coefficients(self) -> pd.DataFrame:
-        """What one kW at a connection takes of these rows."""
+        """Return what one kW at a connection takes of these rows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

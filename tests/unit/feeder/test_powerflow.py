@@ -468,6 +468,8 @@ def unbalanced_feeder():
     nodes = pd.DataFrame(
         {
             "bus": [f"{b}.{p}" for b in "012" for p in "abc"],
+            "phases": list("ABC") * 3,
+            "voltage_kv": 0.4,
             "feeder_id": [""] * 3 + ["f"] * 6,
             "limited": True,
         }

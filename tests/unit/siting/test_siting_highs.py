@@ -1,6 +1,8 @@
 import os
 import signal
 import sys
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from scipy import sparse
 from gridsite.errors import SolveError, SolverUnavailableError
 from gridsite.siting.formulation import Matrix
 from gridsite.siting.highs import HighsWorker, fix_integers, shared_worker
+from gridsite.siting.highs_child import lower_bound
 
 
 def knapsack(n=3, *, integer=True):
@@ -104,6 +107,37 @@ def test_a_command_that_does_not_exist_is_said_so(tmp_path):
     worker = HighsWorker([str(tmp_path / "nothing")])
     with pytest.raises(SolverUnavailableError, match="cannot be started"):
         worker.run(knapsack(), gap=0.0, time_limit_s=1.0)
+
+
+@pytest.mark.parametrize(
+    ("status", "whole", "told", "bound"),
+    [
+        ("optimal", True, 0.0, 0.0),
+        ("optimal", False, 5.0, 5.0),
+        ("time_limit", True, 3.0, 3.0),
+        ("time_limit", True, 0.0, -np.inf),  # within the root relaxation
+        ("time_limit", False, 5.0, -np.inf),
+        ("infeasible", True, np.inf, -np.inf),
+    ],
+)
+def test_only_a_proven_bound_is_a_bound(status, whole, told, bound):
+    info = SimpleNamespace(mip_dual_bound=told, objective_function_value=told)
+    assert lower_bound(status, info, whole=whole) == bound
+
+
+def test_a_job_that_runs_out_of_time_says_so(worker):
+    rng = np.random.default_rng(0)
+    weights = rng.uniform(1.0, 100.0, (60, 400))
+    matrix = replace(
+        knapsack(400),
+        cost=-rng.uniform(1.0, 100.0, 400),
+        coefficients=sparse.csc_array(weights),
+        row_lower=np.full(60, -np.inf),
+        row_upper=weights.sum(axis=1) / 2,
+    )
+    answer = worker.run(matrix, gap=0.0, time_limit_s=0.001)
+    assert answer.status == "time_limit"
+    assert answer.bound != 0.0
 
 
 def test_counts_are_made_whole_or_refused():

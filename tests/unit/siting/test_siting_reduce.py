@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from gridsite.siting import SitingProblem, solve
+from gridsite.siting.bound import cheapest_service_bound
 from gridsite.siting.reduce import reduce_problem, split_flows
 
 
@@ -206,3 +207,22 @@ def test_the_demo_of_270_000_arcs_becomes_a_few_hundred_flows(problem, records):
     reduced = reduce_problem(made)
     assert len(made.arcs) == 270_000
     assert len(reduced.flows) == 180
+
+
+def test_the_service_bound_by_hand(problem, records):
+    options = [
+        records.option("b1", "node", unit_capital=100.0),
+        records.option("b2", "node", unit_per_year=-7.0, max_units=3),
+        records.option("central", "hall", unit_capital=200.0),
+    ]
+    arcs = [
+        records.arc("north", "web", "b1", 1.0),
+        records.arc("south", "web", "b2", 3.0),
+        records.arc("south", "web", "central", 2.0),
+    ]
+    made = problem(
+        site_options=options, arcs=arcs, row_coefficients=[], present_value_factor=2.0
+    )
+    # 12 kW at 1 + 100 / 10, 18 kW at min(3 + 0, 2 + 200 / 40), three units at -14
+    expected = 12.0 * 11.0 + 18.0 * 3.0 - 3 * 14.0
+    assert cheapest_service_bound(reduce_problem(made)) == pytest.approx(expected)

@@ -127,6 +127,14 @@ def test_unserved_demand_is_paid_for_where_that_is_cheaper(problem, records):
     assert plan.unserved["it_kw"].tolist() == [12.0, 18.0]
 
 
+def test_a_little_unserved_demand_is_no_noise(problem, records):
+    soft = records.workload("web", unserved_cost=50.0)
+    demand = [records.demand("north", "web", 10.5), records.demand("south", "web", 0.0)]
+    plan = solve(problem(workloads=[soft], demand=demand), gap=0.0)
+    assert plan.unserved["it_kw"].tolist() == pytest.approx([0.5])
+    assert plan.served_share["web"] == pytest.approx(10.0 / 10.5)
+
+
 def test_groups_cap_units_power_and_cost_onboarding(problem, records):
     def made(**values):
         groups = [records.group("g", s, **values) for s in ("b1", "b2")]
