@@ -251,7 +251,14 @@ class Run:
 
     @property
     def summary(self) -> dict[str, Any]:
-        """Headline figures, as in ``summary.json``."""
+        """
+        Return the headline figures, as in ``summary.json``.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
         return self.results.summary
 
     def write(self, folder: str | Path, *, overwrite: bool = False) -> Path:

@@ -109,13 +109,20 @@ class Feeder:
             raise FeederError(msg)
 
     def _bad_nodes(self) -> NDArray[np.int64]:
-        coo = self.y.tocoo()
-        rows: NDArray[np.int64] = coo.coords[0][~np.isfinite(coo.data)]
+        entries = self.y.tocoo()
+        rows: NDArray[np.int64] = entries.coords[0][~np.isfinite(entries.data)]
         return rows
 
     @property
     def load_ports(self) -> pd.DataFrame:
-        """Ports of customers: the connections that may host a unit."""
+        """
+        Return the ports of customers: the connections that may host a unit.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Rows of ``ports`` of kind ``load``.
+        """
         return self.ports[self.ports["kind"] == "load"]
 
     def connection_points(self) -> gpd.GeoDataFrame:

@@ -68,7 +68,19 @@ class States:
     tan_phi: float
 
     def power(self, steps: NDArray[np.int64]) -> NDArray[np.complex128]:
-        """Return the power drawn at each port, shape (n_port, n_step). [pu]"""
+        """
+        Return the power drawn at each port.
+
+        Parameters
+        ----------
+        steps : numpy.ndarray of int, shape (n_step,)
+            Wanted steps.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_port, n_step)
+            Load positive. [pu]
+        """
         p = self.p_scale[:, None] * self.p_shapes[self.shape_of_port][:, steps]
         q = self.q_scale[:, None] * self.q_shapes[self.shape_of_port][:, steps]
         return (p + self.spread[:, None]) + 1j * (
@@ -165,7 +177,14 @@ class Block:
 
     @cached_property
     def incidence(self) -> sp.csc_array:
-        """Incidence of ports: +1 at the node, -1 at the return. (n_node, n_port)"""
+        """
+        Return the incidence of ports: +1 at the node, -1 at the return.
+
+        Returns
+        -------
+        scipy.sparse.csc_array, shape (n_node, n_port)
+            The matrix.
+        """
         n = len(self.ports)
         at = np.arange(n)
         back = self.port_return >= 0
@@ -175,7 +194,19 @@ class Block:
         return sp.csc_array((data, (rows, cols)), shape=(len(self.nodes), n))
 
     def currents(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Return the currents of the block's terminals. [pu]"""
+        """
+        Return the currents of the block's terminals.
+
+        Parameters
+        ----------
+        v : numpy.ndarray of complex, shape (n_node, ...)
+            Voltages. [pu]
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_terminal, ...)
+            Currents into the elements. [pu]
+        """
         out: NDArray[np.complex128] = self.terminal_y @ v
         out += self.terminal_source.reshape(-1, *([1] * (v.ndim - 1)))
         return out

@@ -328,7 +328,19 @@ class BaseCase:
         self.n_row = v_count + i_count
 
     def row_slack(self, v: NDArray[np.complex128]) -> Floats:
-        """Return what is left of each row but the last, (n_row, n_state). [pu]"""
+        """
+        Return what is left of each row but the last.
+
+        Parameters
+        ----------
+        v : numpy.ndarray of complex, shape (n_node, n_state)
+            Voltages. [pu]
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_row, n_state)
+            Slack, negative where the limit is broken. [pu]
+        """
         slack = np.empty((self.n_row, v.shape[1]))
         matrix = self.rated_y
         fill_slack(
@@ -345,7 +357,19 @@ class BaseCase:
         return slack
 
     def port_voltage(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
-        """Return the voltage across each port, shape (n_port, ...). [pu]"""
+        """
+        Return the voltage across each port.
+
+        Parameters
+        ----------
+        v : numpy.ndarray of complex, shape (n_node, n_state)
+            Voltages. [pu]
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_port, n_state)
+            Voltages. [pu]
+        """
         across: NDArray[np.complex128] = v[self.block.port_node].copy()
         back = self.block.port_return >= 0
         across[back] -= v[self.block.port_return[back]]
@@ -415,24 +439,52 @@ class BaseCase:
 
     @cached_property
     def base_losses(self) -> float:
-        """Sum of losses over all steps of the base case. [pu]"""
+        """
+        Return the losses of the base case, summed over all steps.
+
+        Returns
+        -------
+        float
+            Losses. [pu x step]
+        """
         return float(self.losses(self.v).sum())
 
     @cached_property
     def base_peaks(self) -> Floats:
-        """Largest current of each terminal in the base case. [pu]"""
+        """
+        Return the largest current of each terminal in the base case.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_terminal,)
+            Currents. [pu]
+        """
         out: Floats = np.abs(self.block.currents(self.v)).max(axis=1, initial=0.0)
         return out
 
     @cached_property
     def base_lowest(self) -> Floats:
-        """Lowest voltage of each node in the base case. [pu]"""
+        """
+        Return the lowest voltage of each node in the base case.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_node,)
+            Voltages. [pu]
+        """
         out: Floats = np.abs(self.v).min(axis=1)
         return out
 
     @cached_property
     def base_highest(self) -> Floats:
-        """Highest voltage of each node in the base case. [pu]"""
+        """
+        Return the highest voltage of each node in the base case.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_node,)
+            Voltages. [pu]
+        """
         out: Floats = np.abs(self.v).max(axis=1)
         return out
 
@@ -512,7 +564,14 @@ class BaseCase:
 
     @cached_property
     def acts_on(self) -> NDArray[np.bool_]:
-        """Which port acts on which row (definition: `Limits.acts_on`)."""
+        """
+        Return which port acts on which row (`Limits.acts_on`).
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_row, n_port)
+            By row and port.
+        """
         drop, current, own = self.effect
         share = self.limits.acts_on
         drawn = np.sqrt(1.0 + self.tan_phi**2) / np.abs(

@@ -74,7 +74,14 @@ class Envelope:
 
     @property
     def headroom_kw(self) -> Floats:
-        """Headroom at each step, (n, n_step). [kW]"""
+        """
+        Return the headroom at each step.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n, n_step)
+            Estimate, lowered where AC power flow found it too high. [kW]
+        """
         out: Floats = np.minimum(self.grid_kw, self.cap_kw)
         return np.maximum(out, self.firm_kw[:, None], out=out)
 

@@ -108,7 +108,19 @@ class Limits:
                 raise ConfigError(msg)
 
     def on(self, criterion: str) -> bool:
-        """Return whether a criterion is in force."""
+        """
+        Return whether a criterion is in force.
+
+        Parameters
+        ----------
+        criterion : str
+            One of `CRITERIA`.
+
+        Returns
+        -------
+        bool
+            True where it is.
+        """
         return criterion in self.criteria
 
     @classmethod

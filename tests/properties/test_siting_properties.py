@@ -67,7 +67,7 @@ def problems(draw):
             "rtt_limit_ms": 100.0,
             "rtt_target_ms": 10.0,
             "min_share_within_target": pick(0.0, 0.0, 0.5),
-            "unserved_cost": pick(np.nan, 15.0),
+            "unserved_cost": pick(np.nan, 15.0, 15.0),
             "redundancy": 0,
         }
         for w in WORKLOADS
