@@ -163,6 +163,8 @@ class SitingInputs:
     ) -> dict[str, Any]:
         costs = plan.costs.drop("unserved_present", errors="ignore")
         costs = costs.drop([c for c in costs.index if c.startswith("unserved")])
+        # the network of a site is paid by the year, though it is a term per site
+        costs = costs.rename({"site_network_capital": "site_network_present"})
         it = costs.index.isin(_IT_TERMS)
         capital = costs.index.str.endswith("_capital")
         energy = self._energy(plan)
@@ -567,7 +569,7 @@ def _running(costs: pd.Series[float]) -> dict[str, float]:
     out: dict[str, float] = {}
     for term, value in costs.items():
         name = str(term).removesuffix("_per_year").removesuffix("_present")
-        name = "energy" if name == "idle_energy" else name
+        name = {"idle_energy": "energy", "site_network": "network"}.get(name, name)
         out[f"{name}_present"] = out.get(f"{name}_present", 0.0) + float(value)
     return out
 

@@ -15,6 +15,7 @@ import pytest
 import gridsite
 from gridsite import cli
 
+ALONE = ("[solve]", "[solve]\ncompare = false")
 VERBS = ("demo", "run", "check", "hosting", "map")
 
 
@@ -114,6 +115,18 @@ class TestRun:
         assert code == 0
         assert str(out / "map.html") in shown
         assert "two streets" in (out / "map.html").read_text(encoding="utf-8")
+
+    def test_a_plan_that_is_not_safe_is_written_and_fails(
+        self, call, make_study, tmp_path
+    ):
+        edit = ("it_kw_per_user = 4.0", "it_kw_per_user = 6.5")
+        path = make_study(tmp_path / "study", ALONE, edit, weak_km=0.06)
+        result = call("run", path, "--out", tmp_path / "out")
+        refused(result, 5, "not_verified", "real-time")
+        assert "This plan is not safe" in result[1]
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+        assert summary["status"] == "not_verified"
+        assert summary["replay"]["new"] > 0
 
 
 class TestRefusals:
@@ -259,7 +272,7 @@ class TestRefusals:
     def test_load_beyond_collapse(self, fails):
         def spoil(at):
             table = pd.read_csv(at / "loads.csv")
-            table["A4"] *= 1000.0
+            table[["A4", "B4"]] *= 1000.0
             table.to_csv(at / "loads.csv", index=False)
 
         fails(4, "station A", "no power-flow solution", spoil=spoil)

@@ -18,9 +18,6 @@ A unit that computes draws
 \times \text{utilisation})` [2]_: the idle part is a cost of the unit, the rest
 a cost of what is assigned to it.
 
-Columns that end in ``_capital``, ``_per_year`` or ``_present`` beside the
-contract's own split that column into named terms (`cost_split`).
-
 References
 ----------
 .. [1] W. Short, D. Packey, T. Holt, "A Manual for the Economic Evaluation of
@@ -39,13 +36,6 @@ import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.units import HOURS_PER_YEAR
-
-#: Contract columns that may be split, with the ending of their terms.
-SPLITS = {
-    "sites": {"fixed_capital": "_capital"},
-    "site_options": {"unit_capital": "_capital", "unit_per_year": "_per_year"},
-    "arcs": {"cost_per_it_kw": "_present"},
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -390,72 +380,6 @@ def arc_cost_terms(
     terms = ["energy_present", "network_present", "carbon_present"]
     result["cost_per_it_kw"] = result[terms].sum(axis=1)
     return result
-
-
-def cost_split(name: str, table: pd.DataFrame) -> dict[str, list[str]]:
-    """
-    Return the columns that split each cost column of a table.
-
-    Parameters
-    ----------
-    name : str
-        ``sites``, ``site_options`` or ``arcs``.
-    table : pandas.DataFrame
-        The table.
-
-    Returns
-    -------
-    dict of str to list of str
-        Term columns by contract column; the contract column itself where
-        nothing splits it.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame(columns=["cost_per_it_kw", "energy_present"])
-    >>> cost_split("arcs", table)
-    {'cost_per_it_kw': ['energy_present']}
-    """
-    return {
-        column: sorted(c for c in table.columns if c.endswith(end) and c != column)
-        or [column]
-        for column, end in SPLITS[name].items()
-    }
-
-
-def split_faults(name: str, table: pd.DataFrame) -> list[str]:
-    """
-    Return what is wrong with the cost split of a table, in words.
-
-    Parameters
-    ----------
-    name : str
-        ``sites``, ``site_options`` or ``arcs``.
-    table : pandas.DataFrame
-        The table.
-
-    Returns
-    -------
-    list of str
-        One message per cost column whose terms do not add up to it within
-        1e-9 of the sum of their magnitudes.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({"cost_per_it_kw": [2.0], "energy_present": [1.0]})
-    >>> split_faults("arcs", table)
-    ["table 'arcs': energy_present do not add up to 'cost_per_it_kw' in 1 row(s)"]
-    """
-    faults = []
-    for column, terms in cost_split(name, table).items():
-        values = table[terms].to_numpy(dtype=float)
-        gap = np.abs(values.sum(axis=1) - table[column].to_numpy(dtype=float))
-        wrong = ~(gap <= 1e-9 * np.abs(values).sum(axis=1))
-        if wrong.any():
-            faults.append(
-                f"table {name!r}: {', '.join(terms)} do not add up to "
-                f"{column!r} in {wrong.sum()} row(s)"
-            )
-    return faults
 
 
 def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:

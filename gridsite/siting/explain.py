@@ -10,7 +10,8 @@ import pandas as pd
 
 from gridsite.errors import InfeasibleError, SolveError
 from gridsite.siting.check import TOLERANCE, check_plan
-from gridsite.siting.formulation import build_elastic_model, compile_model
+from gridsite.siting.formulation import build_elastic_model
+from gridsite.siting.matrix import compile_model
 from gridsite.siting.problem import empty_table
 
 if TYPE_CHECKING:

@@ -28,7 +28,7 @@ from gridsite.errors import SolveError, SolverUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gridsite.siting.formulation import Matrix
+    from gridsite.siting.matrix import Matrix
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from gridsite.errors import SolveError
 from gridsite.schemas import check_table
-from gridsite.siting.costs import cost_split
 from gridsite.siting.reduce import split_flows
+from gridsite.siting.splits import cost_split
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,7 +44,7 @@ class Plan:
         Net present cost, the sum of ``costs``. [money]
     bound : float
         No plan that keeps the rows of round 0, relaxed by the margin, costs
-        less; minus infinity if none was found in time. [money]
+        less; at least the cheapest service of each demand. [money]
     gap : float
         ``(objective - bound) / |objective|``. [-]
     gap_model : float

@@ -17,7 +17,7 @@ import pandas as pd
 
 from gridsite.errors import ConfigError, DataError, SchemaError
 from gridsite.schemas import SCHEMAS, check_table
-from gridsite.siting.costs import split_faults
+from gridsite.siting.splits import split_faults
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

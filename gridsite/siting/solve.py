@@ -31,8 +31,9 @@ from gridsite.siting.explain import (
     refuse_existing,
     refuse_unreachable,
 )
-from gridsite.siting.formulation import build_model, compile_model
+from gridsite.siting.formulation import build_model
 from gridsite.siting.highs import Answer, HighsWorker, fix_integers, shared_worker
+from gridsite.siting.matrix import compile_model
 from gridsite.siting.plan import (
     Plan,
     assignment_table,
@@ -47,7 +48,7 @@ from gridsite.siting.reduce import reduce_problem
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from gridsite.siting.formulation import Matrix
+    from gridsite.siting.matrix import Matrix
 
 logger = logging.getLogger(__name__)
 

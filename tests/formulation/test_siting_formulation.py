@@ -20,6 +20,7 @@ from pyomo.repn.tests.lp_diff import load_and_compare_lp_baseline
 from scipy import sparse
 
 from gridsite.siting import formulation
+from gridsite.siting import matrix as matrix_module
 from gridsite.siting.reduce import ReducedProblem
 
 HERE = Path(__file__).parent
@@ -140,7 +141,7 @@ def test_the_whole_model_has_every_constraint_and_no_other(reduced):
 
 def test_the_compiled_matrix_is_the_model(reduced):
     model = formulation.build_model(reduced)
-    matrix = formulation.compile_model(model, reduced)
+    matrix = matrix_module.compile_model(model, reduced)
     rng = np.random.default_rng(0)
     point = rng.uniform(0.0, 2.0, len(matrix.cost))
     for name, column in matrix.columns.items():

@@ -13,8 +13,9 @@ from scipy.optimize import linprog
 from gridsite.errors import InfeasibleError
 from gridsite.siting import SitingProblem, check_plan, empty_table, solve
 from gridsite.siting.bound import cheapest_service_bound
-from gridsite.siting.formulation import build_model, compile_model
+from gridsite.siting.formulation import build_model
 from gridsite.siting.highs import shared_worker
+from gridsite.siting.matrix import compile_model
 from gridsite.siting.reduce import reduce_problem
 
 ZONES, WORKLOADS = ("n", "s"), ("batch", "web")

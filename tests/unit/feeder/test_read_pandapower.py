@@ -286,9 +286,12 @@ def test_unsupplied_bus_is_named_and_has_no_node(street):
     assert "end" not in feeder.nodes["bus"].tolist()
 
 
-def test_bus_out_of_service_is_unsupplied(street):
+def test_load_at_a_bus_out_of_service_has_no_node(street):
     street.bus.loc[3, "in_service"] = False
-    assert read_feeder(street).unsupplied_buses == ("end",)
+    feeder = read_feeder(street)
+    assert feeder.ports.loc["house end", "node"] == -1
+    assert feeder.ports.loc["house end", "feeder_id"] == ""
+    assert "end" not in feeder.nodes["bus"].tolist()
 
 
 def test_external_grid_out_of_service_supplies_nothing(street):

@@ -43,6 +43,19 @@ def spiky(feeder, *, steps=24, seed=0, high=3.0):
     )
 
 
+@pytest.fixture
+def two_feeders(village):
+    """Return a village and a second transformer at the same source, and loads."""
+    net = village()
+    lv = pp.create_bus(net, 0.4, name="second lv")
+    pp.create_transformer_from_parameters(
+        net, 0, lv, 0.1, 20.0, 0.4, 1.4, 4.0, 0.3, 0.3, name="T2"
+    )
+    pp.create_load(net, lv, 0.004, 0.001, name="house far")
+    feeder = read_feeder(net)
+    return feeder, spiky(feeder, steps=3, high=1.0)
+
+
 # --- the definition ---------------------------------------------------------
 
 CASES = {
@@ -403,6 +416,60 @@ def test_hopeless_base_case_is_an_error_that_names_feeder_and_step(village_feede
     assert "1 step(s)" in str(error.value)
 
 
+def test_hopeless_feeder_leaves_the_other_feeders_their_values(two_feeders):
+    feeder, loads = two_feeders
+    shape = loads.p_shapes.copy()
+    shape[:5, 1] = 500.0  # all of the village at step 1
+    bad = dataclasses.replace(loads, p_shapes=shape, q_shapes=shape)
+    known, table = rate(feeder, loads), rate(feeder, bad)
+    village = table["feeder_id"] == "T"
+    assert table.loc[village, "firm_status"].eq("not_converged").all()
+    assert table.loc[village, "flexible_status"].eq("not_converged").all()
+    assert table.loc[village, "firm_kw"].isna().all()
+    assert table.loc["house far", "firm_status"] == "ok"
+    assert table.loc["house far", "firm_kw"] == known.loc["house far", "firm_kw"]
+
+
+@pytest.fixture
+def at_source(village, connections):
+    """Return a village with a load at the source, its connections and loads."""
+    net = village()
+    pp.create_load(net, 0, 0.010, 0.002, name="head")
+    feeder = read_feeder(net)
+    return feeder, connections(feeder), spiky(feeder, steps=3, high=1.0)
+
+
+@pytest.mark.parametrize(
+    ("amps", "volts", "status"),
+    [
+        (np.nan, np.nan, "censored"),
+        (63.0, 400.0, "ok"),
+        (6.0, 400.0, "none_base_violation"),
+        (63.0, np.nan, "unrated"),
+    ],
+)
+def test_load_at_the_source_bus_keeps_its_service(at_source, amps, volts, status):
+    feeder, table, loads = at_source
+    head = table["port_id"] == "head"
+    table.loc[head, ["service_a", "service_v"]] = (amps, volts)
+    row = rate(feeder, loads, connections=table).loc["head"]
+    assert row["firm_status"] == status
+    if status == "ok":
+        assert row["firm_kw"] == row["service_headroom_kw"] > 25.0
+        assert row["limit_criterion"] == "service"
+    if status == "none_base_violation":
+        assert row["firm_kw"] == 0.0
+    if status == "unrated":
+        assert np.isnan(row["firm_kw"])
+
+
+def test_two_buildings_may_share_a_load_at_the_source(at_source):
+    feeder, table, loads = at_source
+    twin = table[table["port_id"] == "head"].assign(building_id="annex")
+    out = rate(feeder, loads, connections=pd.concat([table, twin]))
+    assert out.loc["annex", "firm_status"] == out.loc["head", "firm_status"]
+
+
 # --- single criteria -------------------------------------------------------------------
 
 
@@ -418,15 +485,8 @@ def test_source_limit_binds_when_it_should(village_feeder, only):
     assert (rate(feeder, loads, off)["firm_kw"] == free).all()
 
 
-def test_source_limit_shared_by_several_feeders_is_refused(village):
-    net = village()
-    lv = pp.create_bus(net, 0.4, name="second lv")
-    pp.create_transformer_from_parameters(
-        net, 0, lv, 0.1, 20.0, 0.4, 1.4, 4.0, 0.3, 0.3, name="T2"
-    )
-    pp.create_load(net, lv, 0.004, 0.001, name="house 6")
-    feeder = read_feeder(net)
-    loads = spiky(feeder, steps=2)
+def test_source_limit_shared_by_several_feeders_is_refused(two_feeders):
+    feeder, loads = two_feeders
     with pytest.raises(ConfigError, match="source_kva"):
         rate(feeder, loads, Limits(source_kva=100.0))
     table = rate(feeder, loads)

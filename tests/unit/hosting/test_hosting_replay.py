@@ -9,7 +9,7 @@ import pandapower as pp
 import pandas as pd
 import pytest
 
-from gridsite.errors import ConfigError, DataError
+from gridsite.errors import ConfigError, DataError, GridsiteError
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.base_case import GridCase
@@ -305,3 +305,23 @@ def test_violations_of_two_feeders_are_told_apart(village, profiles):
     assert (quiet["base_peak_percent"] == quiet["plan_peak_percent"]).all()
     assert result.elements.index.is_unique
     assert set(result.elements.index) == set(feeder.elements.index)
+
+
+def test_plan_on_a_feeder_without_a_base_case_is_never_clean(village, profiles):
+    net = village()
+    lv = pp.create_bus(net, 0.4, name="second lv")
+    pp.create_transformer_from_parameters(
+        net, 0, lv, 0.05, 20.0, 0.4, 1.4, 4.0, 0.3, 0.3, name="T2"
+    )
+    pp.create_load(net, lv, 0.004, 0.001, name="house far")
+    feeder = read_feeder(net)
+    loads = profiles(feeder, steps=3)
+    shape = loads.p_shapes.copy()
+    shape[:5, 1] *= 500.0  # the village has no solution at step 1
+    loads = dataclasses.replace(loads, p_shapes=shape)
+    try:
+        result = replay_loads(feeder, loads, pd.Series({"house 1": 1.0}))
+    except GridsiteError:
+        return
+    assert result.summary["new"] + result.summary["worsened"] > 0
+    assert result.summary["not_converged"] > 0

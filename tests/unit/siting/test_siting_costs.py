@@ -12,7 +12,7 @@ from gridsite.siting import (
     site_cost_terms,
     unit_cost_terms,
 )
-from gridsite.siting.costs import cost_split, split_faults
+from gridsite.siting.splits import cost_split, split_faults
 
 
 def economics(horizon=10.0, rate=0.07):

@@ -9,9 +9,9 @@ import pytest
 from scipy import sparse
 
 from gridsite.errors import SolveError, SolverUnavailableError
-from gridsite.siting.formulation import Matrix
 from gridsite.siting.highs import HighsWorker, fix_integers, shared_worker
 from gridsite.siting.highs_child import lower_bound
+from gridsite.siting.matrix import Matrix
 
 
 def knapsack(n=3, *, integer=True):
