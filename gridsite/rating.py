@@ -124,7 +124,7 @@ def rate_feeder(
         "status": "rated",
         **replay_summary(grid, replay, findings),
         "hosting": capacity_summary(hosting),
-        "assumptions": list(feeder.notes),
+        "assumptions": list(grid.notes),
         "generated": [],
         "seconds": round(time.perf_counter() - began, 2),
     }

@@ -7,7 +7,9 @@ import platform
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
+import shapely
 
 from gridsite.hosting.limits import NOT_CHECKED, Limits
 from gridsite.report import Results
@@ -81,7 +83,7 @@ def collect(
         },
         "central": inputs.central_places(plan),
         "generated": config.study.generated,
-        "assumptions": [*config.study.assumptions, *grid.feeder.notes],
+        "assumptions": [*config.study.assumptions, *grid.notes],
         "seconds": round(seconds, 2),
     }
     manifest = {
@@ -135,17 +137,23 @@ def element_table(feeder: Feeder, replay: LoadReplay) -> gpd.GeoDataFrame:
     Returns
     -------
     geopandas.GeoDataFrame
-        Contract ``elements``; a transformer stands at its low-voltage bus.
+        Contract ``elements``; a transformer stands at its low-voltage bus, and
+        a line without a course of its own is drawn straight.
     """
     table = feeder.elements.join(replay.elements).reset_index()
     nodes = feeder.nodes.drop_duplicates("bus").set_index("bus")
-    where = gpd.points_from_xy(
-        nodes["lon"].reindex(table["to_bus"]), nodes["lat"].reindex(table["to_bus"])
+    start = nodes[["lon", "lat"]].reindex(table["from_bus"]).to_numpy()
+    end = nodes[["lon", "lat"]].reindex(table["to_bus"]).to_numpy()
+    transformer = (table["kind"] == "transformer").to_numpy()
+    geometry = table["geometry"].to_numpy(dtype=object, copy=True)
+    at = np.flatnonzero(transformer & np.isfinite(end).all(axis=1))
+    geometry[at] = shapely.points(end[at])
+    drawn = np.isfinite(start).all(axis=1) & np.isfinite(end).all(axis=1)
+    at = np.flatnonzero(~transformer & drawn & ~shapely.is_geometry(geometry))
+    geometry[at] = shapely.linestrings(np.stack([start[at], end[at]], axis=1))
+    return gpd.GeoDataFrame(
+        table.drop(columns="geometry"), geometry=geometry, crs="EPSG:4326"
     )
-    point = gpd.GeoSeries(where, index=table.index, crs="EPSG:4326")
-    known = point.x.notna() & (table["kind"] == "transformer")
-    geometry = gpd.GeoSeries(table["geometry"], crs="EPSG:4326").where(~known, point)
-    return gpd.GeoDataFrame(table.drop(columns="geometry"), geometry=geometry)
 
 
 def _plan_summary(config: StudyConfig, plan: Plan) -> dict[str, Any]:
@@ -203,11 +211,11 @@ def replay_summary(
         "step_minutes": grid.profiles.step_hours * 60.0,
         "limits": grid.limits.name,
         "findings": findings["severity"].value_counts().to_dict(),
-        "not_checked": not_checked(grid.limits),
+        "not_checked": not_checked(grid.limits, grid.feeder),
     }
 
 
-def not_checked(limits: Limits) -> list[str]:
+def not_checked(limits: Limits, feeder: Feeder) -> list[str]:
     """
     Return what a run with some limits does not check.
 
@@ -215,13 +223,18 @@ def not_checked(limits: Limits) -> list[str]:
     ----------
     limits : Limits
         The limits.
+    feeder : Feeder
+        The electrical model, whose sources have fixed voltages.
 
     Returns
     -------
     list of str
         In words, for reports.
     """
-    above = [] if limits.source_kva else ["limits above the feeder's sources"]
+    volts = sorted({f"{abs(v):.3f}" for v in feeder.source_v})
+    fixed = volts[0] if len(volts) == 1 else f"{volts[0]} to {volts[-1]}"
+    above = [f"limits above the feeder's sources (held at {fixed} pu)"]
+    above = [] if limits.source_kva else above
     off = [
         f"{name} (switched off)" for name in Limits().criteria if not limits.on(name)
     ]

@@ -125,6 +125,14 @@ class GridCase:
         self.feeder, self.limits = feeder, limits
         self.power_factor = power_factor
         self.profiles = port_profiles(feeder, loads)
+        ports = feeder.ports
+        silent = (ports["kind"] == "generation") & ~ports.index.isin(loads.port_ids)
+        #: what the reader and this case assumed, in words
+        self.notes = feeder.notes
+        if silent.any():
+            self.notes += (
+                f"{int(silent.sum())} generator(s) without a profile are switched off",
+            )
         ids = feeder.nodes["feeder_id"]
         self.feeder_ids: list[str] = sorted(set(ids[ids != ""]))
         self._blocks: dict[str, BaseCase] = {}

@@ -155,10 +155,10 @@ def step_text(summary: Mapping[str, Any]) -> str:
     Examples
     --------
     >>> step_text({"step_minutes": 60.0})
-    'from means over 60 minutes'
+    'from steps of 60 minutes'
     """
     minutes = summary.get("step_minutes")
-    return f"from means over {minutes:g} minutes" if minutes else ""
+    return f"from steps of {minutes:g} minutes" if minutes else ""
 
 
 def headline(results: Results) -> list[str]:

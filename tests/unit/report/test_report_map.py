@@ -46,7 +46,7 @@ def test_the_map_has_every_layer_and_opens_without_a_network(make_results, draw)
 def test_the_page_says_what_a_planner_must_know(make_results, draw):
     page = draw(make_results(summary={"step_minutes": 60}))
     for text in (
-        "Capacities and loadings are from means over 60 minutes.",
+        "Capacities and loadings are from steps of 60 minutes.",
         "do not add up",
         "Generated data: users per building",
         "3 units on 2 buildings",

@@ -60,8 +60,8 @@ def test_hosting_quantiles_count_broken_limits_as_zero_and_leave_gaps_out(
 
 def test_the_step_length_stands_beside_the_capacities(make_results):
     results = make_results(siting=False, summary={"step_minutes": 15})
-    assert "from means over 15 minutes" in shown(hosting_table(results))
-    assert "from means over 15 minutes" in shown(summary_table(results))
+    assert "from steps of 15 minutes" in shown(hosting_table(results))
+    assert "from steps of 15 minutes" in shown(summary_table(results))
 
 
 def test_an_empty_hosting_table_has_no_quantiles(make_results):
