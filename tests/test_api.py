@@ -104,6 +104,20 @@ def test_imports_point_down_only():
     assert cli.lint_imports(config_filename=config, no_cache=True, no_logo=True) == 0
 
 
+def test_validation_names_tests_that_exist():
+    text = (ROOT / "docs" / "validation.md").read_text(encoding="utf-8")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    named, source = 0, ""
+    for cell in (row.rstrip("| ").rpartition(" | ")[2] for row in rows):
+        for path, name in re.findall(r"`(?:(\w[\w/]+\.py|…)(?:::)?)?([\w:]*)`", cell):
+            if path not in ("", "…"):
+                source = (ROOT / "tests" / path).read_text(encoding="utf-8")
+            for part in filter(None, name.split("::")):
+                assert re.search(rf"^ *(def|class) {part}\b", source, flags=re.M), part
+                named += 1
+    assert named > 30
+
+
 @pytest.mark.slow
 def test_the_python_example_of_the_readme_runs(tmp_path):
     text = (ROOT / "README.md").read_text(encoding="utf-8")

@@ -277,7 +277,7 @@ def pgm_voltages(pgm, net, factors):
     return out["node"]["u_pu"]
 
 
-# --- many states at once ---------------------------------------------------
+# --- many states at once ---
 
 
 @pytest.fixture
@@ -380,7 +380,7 @@ def test_order_of_ports_and_rows_changes_nothing():
     assert (first - second).abs().max() < 1e-9
 
 
-# --- signs (N26) -----------------------------------------------------------
+# --- signs (N26) ---
 
 
 def net_of_every_sign():
@@ -436,7 +436,7 @@ def test_every_added_kilowatt_raises_source_power_by_more_than_itself():
     assert (power[:-1] - power[-1] > 1.0).all()
 
 
-# --- ports between two nodes -----------------------------------------------
+# --- ports between two nodes ---
 
 
 def unbalanced_feeder():

@@ -100,14 +100,14 @@ class Judge:
         for i, line in net.line.iterrows():
             rated = line["max_i_ka"] * line["df"] * line["parallel"]
             for side in ("from", "to"):
-                share = net.res_line.at[i, f"i_{side}_ka"] / rated
+                share = net.res_line.loc[i, f"i_{side}_ka"] / rated
                 key = ("line current", line["name"], side)
                 left[key] = limits.line_loading_max - share
         for i, trafo in net.trafo.iterrows():
             for side in ("hv", "lv"):
                 rated = trafo["sn_mva"] / np.sqrt(3) / trafo[f"vn_{side}_kv"]
                 rated *= trafo["parallel"] * trafo["df"]
-                share = net.res_trafo.at[i, f"i_{side}_ka"] / rated
+                share = net.res_trafo.loc[i, f"i_{side}_ka"] / rated
                 key = ("transformer current", trafo["name"], side)
                 left[key] = limits.transformer_loading_max - share
         if limits.source_kva is not None:
@@ -137,8 +137,8 @@ class Judge:
                     out.append(("worsened", *key, step))
             if len(added) == 1 and self.limits.on("voltage change"):
                 (port,) = added
-                bus = self.net.load.set_index("name").at[port, "bus"]
-                bus = self.net.bus.at[bus, "name"]
+                bus = self.net.load.set_index("name").loc[port, "bus"]
+                bus = self.net.bus.loc[bus, "name"]
                 if v_before[bus] - v_after[bus] > self.limits.voltage_change_pu:
                     out.append(("new", "voltage change", bus, "", step))
         return out

@@ -6,7 +6,6 @@ import dataclasses
 
 import numpy as np
 import pandapower as pp
-import pandas as pd
 import pytest
 
 from gridsite.errors import DataError
@@ -31,8 +30,8 @@ def test_slack_of_every_limit_equals_pandapower(village, profiles, judge):
         for i, (criterion, element) in enumerate(
             zip(rows["criterion"], rows["element"], strict=True)
         ):
-            element = element.removesuffix(" at mv")
-            key = (criterion, element, "" if criterion == "source" else side[i])
+            name = element.removesuffix(" at mv")
+            key = (criterion, name, "" if criterion == "source" else side[i])
             seen.add(key)
             mine = case.slack[i, step]
             if criterion != "voltage":
@@ -80,7 +79,7 @@ def test_load_acts_where_five_percent_of_it_flows(village, profiles):
         net.load.loc[at, ["p_mw", "q_mvar"]] = 0.0
         flow = (lines_now - lines).abs() / 0.001
         drop = v - v_now
-        own = drop[net.bus["name"][net.load.at[at, "bus"]]]
+        own = drop[net.bus["name"][net.load.loc[at, "bus"]]]
         for line, share in flow.items():
             if abs(share - 0.05) > 0.01:
                 assert (acts("line current", line, port) == (share > 0.05)).all()

@@ -56,7 +56,7 @@ def two_feeders(village):
     return feeder, spiky(feeder, steps=3, high=1.0)
 
 
-# --- the definition ---------------------------------------------------------
+# --- the definition ---
 
 CASES = {
     "all limits": Limits(),
@@ -200,7 +200,7 @@ def test_repeat_gives_the_same_table(village_feeder):
     pd.testing.assert_frame_equal(rate(feeder, loads), rate(feeder, loads))
 
 
-# --- statuses ------------------------------------------------------------------
+# --- statuses ---
 
 
 def test_missing_rating_is_unrated_and_never_a_number(village):
@@ -279,7 +279,7 @@ def test_load_at_the_source_bus_is_not_unsupplied(village):
     assert table.loc["at the source", "firm_status"] != "unsupplied"
 
 
-# --- a base case that is broken already (N25) --------------------------------------
+# --- a base case that is broken already (N25) ---
 
 
 def base_broken(village, **values):
@@ -470,7 +470,7 @@ def test_two_buildings_may_share_a_load_at_the_source(at_source):
     assert out.loc["annex", "firm_status"] == out.loc["head", "firm_status"]
 
 
-# --- single criteria -------------------------------------------------------------------
+# --- single criteria ---
 
 
 def test_source_limit_binds_when_it_should(village_feeder, only):
@@ -538,7 +538,7 @@ def test_second_limit_is_of_another_criterion(village_feeder):
     assert (table["second_criterion"] != table["limit_criterion"]).all()
 
 
-# --- the building's own service ----------------------------------------------------------
+# --- the building's own service ---
 
 
 def with_service(connections, feeder, amps):
@@ -607,7 +607,7 @@ def test_building_beyond_its_own_fuse_has_no_capacity(village_feeder, connection
     assert out["limit_criterion"].eq("service").all()
 
 
-# --- connections -------------------------------------------------------------------------
+# --- connections ---
 
 
 def test_two_buildings_on_one_port_each_get_the_ports_capacity(

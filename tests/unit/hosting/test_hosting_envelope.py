@@ -84,7 +84,7 @@ def test_ratings_of_many_rows_are_those_of_each():
         np.testing.assert_array_equal(together, apart)
 
 
-# --- the envelope against AC truth ------------------------------------------------
+# --- the envelope against AC truth ---
 
 
 def ac_envelope(feeder, loads, limits, *, tolerance_kw=0.01):
@@ -127,40 +127,35 @@ LIMITS = {
 }
 
 
-@pytest.mark.parametrize("name", LIMITS)
-def test_envelope_is_at_most_the_stated_accuracy_above_ac_truth(
-    village_feeder, profiles, name
-):
-    feeder = village_feeder()
-    loads = profiles(feeder, steps=300, seed=11, high=2.2)
-    envelope, case, port, _ = ac_envelope(feeder, loads, LIMITS[name])
-    envelope.flexible(0.98)  # confirms what sets the reported values
-    rng = np.random.default_rng(2)
-    which = np.tile(np.arange(len(port)), 60)
-    step = rng.integers(0, len(case.time), len(which))
-    kw = envelope.headroom_kw[which, step]
-    error = kw - truth(case, port[which], step, kw)
-    assert error.max() <= 0.05 + 2e-3
-    assert np.quantile(np.abs(error), 0.9) < 0.02 * np.median(kw)
-
-
-@pytest.mark.parametrize("name", LIMITS)
-def test_flexible_capacities_equal_those_of_the_ac_envelope(
-    village_feeder, profiles, name
-):
-    feeder = village_feeder()
-    loads = profiles(feeder, steps=150, seed=4, high=2.2)
-    envelope, case, port, ok = ac_envelope(feeder, loads, LIMITS[name])
-    start = envelope.headroom_kw.ravel()
+def exact_envelope(envelope, case, port):
+    """Return the headroom of every load at every step, searched in AC. [kW]"""
+    start = envelope.headroom_kw
     which = np.repeat(np.arange(len(port)), len(case.time))
     step = np.tile(np.arange(len(case.time)), len(port))
-    exact = truth(case, port[which], step, start).reshape(len(port), -1)
-    energy, hours = energy_rating(exact, 0.98), hours_rating(exact, 0.98)
-    gap_energy = ok["flexible_energy98_kw"].to_numpy() - energy
-    gap_hours = ok["flexible_hours98_kw"].to_numpy() - hours
-    for gap in (gap_energy, gap_hours):
+    return truth(case, port[which], step, start.ravel()).reshape(start.shape)
+
+
+@pytest.mark.parametrize("seed", [11, 12])
+@pytest.mark.parametrize("name", LIMITS)
+def test_envelope_and_flexible_capacities_against_ac_truth(
+    village_feeder, profiles, name, seed
+):
+    feeder = village_feeder()
+    loads = profiles(feeder, steps=200, seed=seed, high=2.2)
+    envelope, case, port, ok = ac_envelope(feeder, loads, LIMITS[name])
+    envelope.flexible(0.98)  # confirms what sets the reported values
+    exact = exact_envelope(envelope, case, port)
+    error = envelope.headroom_kw - exact
+    assert error.max() <= 0.05 + 2e-3  # the accuracy that is stated, unsafe side
+    assert np.quantile(np.abs(error), 0.9) < 0.02 * np.median(exact)
+    for column, rating in (
+        ("flexible_energy98_kw", energy_rating),
+        ("flexible_hours98_kw", hours_rating),
+    ):
+        known = rating(exact, 0.98)
+        gap = ok[column].to_numpy() - known
         assert gap.max() <= 0.05 + 2e-3
-        assert gap.min() >= -0.05 * energy.max()
+        assert (gap >= -0.05 * known).all(), gap
     assert (ok["firm_kw"] - exact.min(axis=1)).abs().max() <= 0.012
 
 

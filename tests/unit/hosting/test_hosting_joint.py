@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.ac_replay import replay_loads
+from gridsite.hosting.ac_replay import plan_voltages, replay_loads
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
@@ -82,7 +82,17 @@ def test_rows_stand_in_their_units(grid):
     assert (a.loc[line["row_id"], ["house 1", "house 5"]] < 0.1).all()
     assert 0.0 < line["headroom"] < 90.0
     volts = rows[rows["unit"] == "%"].iloc[0]
-    assert 0.0 < volts["headroom"] < 6.0
+    case = grid.block("T")
+    node = grid.feeder.nodes["bus"].iloc[case.block.nodes].tolist()
+    at = node.index(volts["element"])
+    step = np.array([case.time.get_loc(volts["time"])])
+    before = abs(case.v[at, step[0]])
+    assert volts["headroom"] == pytest.approx(100.0 * (before - 0.94), abs=1e-6)
+    order = grid.feeder.ports.index[case.block.ports]
+    more = pd.Series({"house 3": 10.0}).reindex(order, fill_value=0.0).to_numpy()
+    after = abs(plan_voltages(case, more, step)[at, 0])
+    known = 100.0 * (before - after) / 10.0
+    assert a.loc[volts["row_id"], "house 3"] == pytest.approx(known, rel=0.05)
 
 
 def test_rows_hold_only_the_ports_asked_for(grid):
@@ -101,8 +111,6 @@ def test_every_row_that_is_left_out_is_implied(grid):
     rng = np.random.default_rng(3)
     for _ in range(12):
         plan = inside(rows, coefficients, ports, 0.95, rng)
-        from gridsite.hosting.ac_replay import plan_voltages  # noqa: PLC0415
-
         order = grid.feeder.ports.index[case.block.ports]
         v = plan_voltages(case, plan.reindex(order).to_numpy())
         worst = case.slack.argmin(axis=1)

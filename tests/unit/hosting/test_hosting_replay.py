@@ -57,9 +57,7 @@ def test_violations_equal_a_loop_of_power_flows(broken, judge, plan):
     net, feeder, loads, limits = broken
     off = [c for c in limits.criteria if c != "voltage change"]
     limits = dataclasses.replace(limits, criteria=tuple(off))
-    result = replay_loads(
-        feeder, loads, pd.Series(plan, dtype=float), limits=limits
-    )
+    result = replay_loads(feeder, loads, pd.Series(plan, dtype=float), limits=limits)
     judged = judge(net, loads, limits)
     found = judged.found(plan)
     for kind in ("new", "worsened"):
@@ -138,7 +136,7 @@ def test_firm_capacity_is_clean_and_a_little_more_is_not(village, profiles):
     criteria = ("voltage", "line current", "transformer current")
     limits = Limits(criteria=criteria, voltage_min_pu=0.95)
     table = hosting_capacity(feeder, loads, limits=limits, tolerance_kw=0.01)
-    assert table["limit_criterion"].nunique() > 1
+    assert len(set(table["limit_criterion"])) > 1
     grid = GridCase(feeder, loads, limits)
     for row in table.itertuples():
         clean = replay_loads(

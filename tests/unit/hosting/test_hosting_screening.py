@@ -8,6 +8,7 @@ import numpy as np
 import pandapower as pp
 import pytest
 
+from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
@@ -47,6 +48,30 @@ def test_skipped_steps_hold_in_ac(village, profiles, limits, load_kw):
     case = GridCase(feeder, loads, limits).block("T")
     slack, _ = skipped_slack(case, load_kw)
     assert (slack >= 0.0).all()
+
+
+def test_voltage_that_falls_by_angle_alone_is_not_forgotten():
+    net = pp.create_empty_network(sn_mva=1.0)
+    for name in ("head", "end"):
+        pp.create_bus(net, 0.4, name=name)
+    pp.create_ext_grid(net, 0)
+    pp.create_line_from_parameters(  # almost no resistance: 0.8 pu of 1 MVA
+        net, 0, 1, 1.0, 1e-5, 0.8 * 0.4**2, 0.0, 10.0, name="line"
+    )
+    pp.create_load(net, 1, 0.0, name="house")
+    feeder = read_feeder(net)
+    loads = constant_profiles(["house"], [0.0], [0.0])
+    limits = Limits(voltage_min_pu=0.97, criteria=("voltage",))
+    grid = GridCase(feeder, loads, limits, power_factor=1.0)
+    case = grid.block(grid.feeder_ids[0])
+    seen = set()
+    for load_kw in np.linspace(10.0, 450.0, 45):
+        at = np.zeros(1, dtype=int)
+        slack, _ = case.evaluate(at, at, np.array([load_kw]))
+        (may,) = Screen(case).may_bind(np.array([load_kw]), at)
+        seen.add((slack[0] >= 0.0, bool(may[0])))
+    assert (False, False) not in seen
+    assert {(True, False), (False, True)} <= seen
 
 
 def test_screen_skips_most_steps_of_a_small_load(village_feeder, profiles):
