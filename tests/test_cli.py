@@ -181,7 +181,7 @@ class TestRefusals:
         ("edit", "word"),
         [
             (("it_kw = 4.5", "it_kw = 9.0"), "it_kw"),
-            (("{ small = 600.0", "{ smal = 600.0"), "smal"),
+            (("{ small = 600.0", "{ medium = 600.0"), "medium"),
             (("{ fibre = 5.0 }", "{ fiber = 5.0 }"), "fiber"),
             (("rated_kw = 5.0", 'rated_kw = 5.0\nphases = "A"'), "phases"),
             (("max_it_kw = 500.0", "max_it_kw = inf"), "max_it_kw"),

@@ -108,12 +108,16 @@ class TestPlan:
         firm = tiny.results.hosting.set_index("port_id")["firm_kw"]
         assert (drawn <= firm.loc[drawn.index] + 1e-9).all()
 
-    def test_units_fit_on_their_roof(self, tiny):
-        plan = at_buildings(tiny.results.plan)
-        footprint = tiny.results.units.set_index("unit")["footprint_m2"]
-        used = plan["count"] * footprint.loc[plan["unit"]].to_numpy()
-        roof = tiny.results.buildings.set_index("building_id")["roof_area_m2"]
-        used = used.groupby(plan["building_id"]).sum()
+    def test_units_of_all_kinds_together_fit_on_their_roof(self, run):
+        """A roof of 100 m2 holds one unit of 60 m2, not one of each kind."""
+        wide = [
+            (f"= 3.0\nit_capital = {digit}", f"= 60.0\nit_capital = {digit}")
+            for digit in "61"
+        ]
+        found = run(ALONE, *wide, ("it_kw_per_user = 4.0", "it_kw_per_user = 3.0"))
+        plan = at_buildings(found.results.plan)
+        used = 60.0 * plan.groupby("building_id")["count"].sum()
+        roof = found.results.buildings.set_index("building_id")["roof_area_m2"]
         assert (used <= roof.loc[used.index]).all()
 
     def test_every_demand_is_served_within_its_limit(self, tiny):

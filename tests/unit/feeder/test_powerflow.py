@@ -407,7 +407,8 @@ def net_of_every_sign():
 )
 def test_one_more_kilowatt_moves_source_power_by_its_sign(table, column, sign):
     net = net_of_every_sign()
-    base = source_power_kw(*(lambda f: (f, voltages(f)))(read_feeder(net)))
+    feeder = read_feeder(net)
+    base = source_power_kw(feeder, voltages(feeder))
     runpp(net)
     assert base == pytest.approx(net.res_ext_grid["p_mw"].sum() * 1e3, abs=1e-6)
     net[table].loc[0, column] += 0.001
@@ -558,6 +559,20 @@ def test_added_load_between_two_nodes_equals_a_direct_solve():
         power[port] += 0.03 * (1 + 1j * states.tan_phi)
         expected = direct_voltages(feeder, power)
         assert np.abs(found.v[:, 0] - expected[3:]).max() < 1e-10
+
+
+def test_impedance_is_the_fall_of_voltage_per_current_between_the_nodes():
+    feeder = unbalanced_feeder()
+    block = Block(feeder, "f")
+    y = feeder.y.toarray()[3:, 3:]
+    for port, row in enumerate(feeder.ports.itertuples()):
+        current = np.zeros(6, dtype=complex)
+        current[row.node - 3] = 1.0
+        if row.node_return >= 0:
+            current[row.node_return - 3] = -1.0
+        expected = np.linalg.solve(y, current)
+        np.testing.assert_allclose(block.impedance[:, port], expected, atol=1e-12)
+    np.testing.assert_allclose(block.v_no_load, np.tile(feeder.source_v, 2), atol=1e-12)
 
 
 def test_turning_all_phases_turns_all_voltages():

@@ -262,6 +262,29 @@ def test_no_limits_at_all_is_censored_or_not_converged(village_feeder):
     assert table["flexible_energy98_kw"].isna().all()
 
 
+def test_collapse_at_another_step_than_the_lowest_is_not_converged(village_feeder):
+    feeder = village_feeder()
+    loads = spiky(feeder, steps=2)
+    shape = np.array([[0.1, 9.0]] * 4 + [[65.0, 0.1]])  # house 5 alone, the others
+    loads = dataclasses.replace(loads, p_shapes=shape, q_shapes=0.3 * shape)
+    none = Limits(criteria=(), search_cap_kw=1e5)
+    case = GridCase(feeder, loads, none).block("T")
+    port = feeder.ports.index[case.block.ports].get_loc("house 3")
+    added = np.linspace(10.0, 600.0, 591)
+
+    def last(step):
+        at = np.full(len(added), port), np.full(len(added), step)
+        slack, _ = case.evaluate(*at, added)
+        return added[slack > -np.inf].max()
+
+    lowest = int(np.abs(case.v).min(axis=0).argmin())
+    cap = 0.5 * (last(lowest) + last(1 - lowest))
+    assert last(1 - lowest) < cap - 2.0
+    table = rate(feeder, loads, Limits(criteria=(), search_cap_kw=cap))
+    assert table.loc["house 3", "firm_status"] == "not_converged"
+    assert np.isnan(table.loc["house 3", "firm_kw"])
+
+
 def test_unsupplied_load_has_no_capacity(village):
     net = village()
     net.line.loc[2, "in_service"] = False  # L3, the only way to n3

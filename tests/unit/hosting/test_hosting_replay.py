@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from gridsite.errors import ConfigError, DataError, GridsiteError
+from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.base_case import GridCase
@@ -84,6 +85,30 @@ def test_each_limit_element_and_step_counts_once(broken, judge):
     }
     assert result.summary["base_violations"] == len(bases)
     check_table("violations", result.violations)
+
+
+def test_second_end_of_a_broken_transformer_is_not_a_new_violation(village, judge):
+    net = village(trafo_mva=0.0215)
+    net.trafo["tap_side"], net.trafo["tap_changer_type"] = "hv", "Ratio"
+    net.trafo["tap_neutral"], net.trafo["tap_pos"] = 0.0, -2.0
+    net.trafo["tap_step_percent"] = 2.5
+    feeder = read_feeder(net)
+    ports = feeder.load_ports
+    loads = constant_profiles(ports.index, ports["p_kw"], ports["q_kvar"])
+    judged = judge(net, loads, Limits())
+    left, _ = judged.base(0)
+    hv, lv = (1.0 - left["transformer current", "T", side] for side in ("hv", "lv"))
+    assert hv > 1.02 * lv
+    limits = Limits(
+        transformer_loading_max=0.5 * (hv + lv), criteria=("transformer current",)
+    )
+    plan = {"house 1": 1.0}
+    found = judge(net, loads, limits).found(plan)
+    assert {(f[0], f[3]) for f in found} == {("worsened", "hv"), ("new", "lv")}
+    result = replay_loads(feeder, loads, pd.Series(plan), limits=limits)
+    assert (result.summary["new"], result.summary["worsened"]) == (0, 1)
+    assert result.violations["kind"].tolist() == ["worsened"]
+    assert result.summary["base_violations"] == 1
 
 
 def test_the_loop_sees_new_and_worsened_limits(broken, judge):
