@@ -245,3 +245,6 @@ def main() -> None:
         line = " ".join(str(error).split())
         print(f"gridsite: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except OSError as error:
+        print(f"gridsite: {error}; check the path and its rights", file=sys.stderr)
+        sys.exit(ConfigError.exit_code)

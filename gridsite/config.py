@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gridsite.errors import ConfigError
 
-Positive = Annotated[float, Field(gt=0.0)]
-NotNegative = Annotated[float, Field(ge=0.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -113,7 +113,7 @@ class UnitSection(_Section):
     it_kw: Positive
     pue: Annotated[float, Field(ge=1.0)]
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
-    phases: str = "ABC"
+    phases: Literal["ABC"] = "ABC"  # the feeder model is balanced
     footprint_m2: Positive
     it_capital: NotNegative
     infrastructure_capital: NotNegative
@@ -122,6 +122,16 @@ class UnitSection(_Section):
     infrastructure_life_years: Positive = 15.0
     lead_months: NotNegative = 6.0
     min_power_share: Share = 0.0
+
+    @model_validator(mode="after")
+    def _draws_what_it_computes(self) -> Self:
+        if self.rated_kw < self.it_kw * self.pue * (1.0 - 1e-6):
+            msg = (
+                f"rated_kw {self.rated_kw:g} is below it_kw x pue = "
+                f"{self.it_kw * self.pue:g}; it is the largest draw from the grid"
+            )
+            raise ValueError(msg)
+        return self
 
 
 class WorkloadSection(_Section):
@@ -148,6 +158,7 @@ class CentralSection(_Section):
     grid_connection_per_mw: NotNegative = 0.0
     it_capital_per_kw: NotNegative
     fixed_capital: NotNegative = 0.0
+    fixed_life_years: Positive | None = None  # as the infrastructure
     block_kw: Positive
     max_it_kw: Positive
     it_life_years: Positive = 5.0
@@ -160,6 +171,13 @@ class CentralSection(_Section):
     network_per_it_kw_year: NotNegative = 0.0
     carbon_g_per_kwh: NotNegative = 0.0
     water_l_per_kwh: NotNegative = 0.0
+
+    @model_validator(mode="after")
+    def _holds_a_block(self) -> Self:
+        if self.max_it_kw < self.block_kw:
+            msg = f"max_it_kw {self.max_it_kw:g} is below block_kw {self.block_kw:g}"
+            raise ValueError(msg)
+        return self
 
 
 class EconomicsSection(_Section):
@@ -207,6 +225,20 @@ class StudyConfig(_Section):
     economics: EconomicsSection
     solve: SolveSection = SolveSection()
 
+    @model_validator(mode="after")
+    def _units_agree(self) -> Self:
+        for name in ("pue", "power_factor"):
+            values = sorted({getattr(unit, name) for unit in self.units})
+            if len(values) > 1:
+                msg = f"units: {name} differs ({values}); give all units the same"
+                raise ValueError(msg)
+        known = {unit.unit for unit in self.units}
+        unknown = sorted(set(self.economics.host_payment_per_unit_year) - known)
+        if unknown:
+            msg = f"economics.host_payment_per_unit_year: no unit is called {unknown}"
+            raise ValueError(msg)
+        return self
+
 
 def read_config(path: str | Path) -> StudyConfig:
     """
@@ -253,6 +285,8 @@ def _describe(error: ValidationError) -> str:
             parts.append(f"key {key!r} is not known; remove or correct it")
         elif fault["type"] == "missing":
             parts.append(f"key {key!r} is missing; add it")
+        elif fault["type"] == "value_error":
+            parts.append(f"{key + ': ' if key else ''}{fault['ctx']['error']}")
         else:
             parts.append(f"key {key!r} is {fault['input']!r}: {fault['msg'].lower()}")
     return "; ".join(parts)

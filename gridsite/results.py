@@ -71,11 +71,15 @@ def collect(
             for name, (p, r) in plans.items()
         }
     )
+    unknown = int(connections["service_a"].isna().sum())
+    service = [f"building service (no rating for {unknown} of {len(connections)})"]
+    checked = replay_summary(grid, replay, findings)
+    checked["not_checked"] += service if unknown else []
     summary = {
         "study": config.study.name,
         "place": config.study.place,
         **_plan_summary(config, plan),
-        **replay_summary(grid, replay, findings),
+        **checked,
         "buildings": {
             **buildings.attrs.get("report", {}),
             "rated": int(hosting["building_id"].nunique()),

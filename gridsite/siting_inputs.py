@@ -6,14 +6,14 @@ And back: cost, latency, carbon and water of plans, side by side.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from gridsite.errors import DataError
+from gridsite.errors import ConfigError, DataError
 from gridsite.places import access_times_ms, distance_km, latency_arcs
 from gridsite.siting import (
     Economics,
@@ -32,8 +32,7 @@ if TYPE_CHECKING:
     from gridsite.config import CentralSection, StudyConfig, UnitSection
     from gridsite.siting import Plan
 
-#: Unserved demand costs this many times the dearest way of serving it, so that
-#: strategies that cannot serve all of it serve as much as they can.
+#: Unserved demand costs this many times a full unit's cost of serving it.
 _UNSERVED_FACTOR = 3.0
 
 #: Cost terms of capital in chips and servers, apart from all other capital.
@@ -173,7 +172,12 @@ class SitingInputs:
             "status": plan.status,
             "objective": float(costs.sum()),
             "gap": plan.gap,
-            "served_share": float(plan.served_share["total"]),
+            "served_share": float(
+                min(
+                    1.0,
+                    plan.assignment["it_kw"].sum() / self.demand["demand_it_kw"].sum(),
+                )
+            ),
             "it_hardware_present": float(costs[it].sum()),
             "infrastructure_present": float(costs[capital & ~it].sum()),
             **_running(costs[~capital]),
@@ -278,8 +282,8 @@ def compare_strategies(problem: SitingProblem) -> dict[str, SitingProblem]:
     """
     Return the same problem with buildings alone and with central sites alone.
 
-    Demand that a strategy cannot serve stays unserved, at a price above any
-    way of serving it, so that each strategy serves as much as it can.
+    Demand that no site of a strategy can reach is left out of it; the shares
+    served say so.
 
     Parameters
     ----------
@@ -289,7 +293,36 @@ def compare_strategies(problem: SitingProblem) -> dict[str, SitingProblem]:
     Returns
     -------
     dict of str to SitingProblem
-        By strategy; a strategy without sites is left out.
+        By strategy; one without any demand that it could serve is left out.
+    """
+    found = {}
+    for name, kind in (("distributed", "building"), ("central", "central")):
+        if not (problem.sites["kind"] == kind).any():
+            continue
+        alone = restrict_sites(problem, [kind])
+        key = ["zone_id", "workload", "period"]
+        reached = pd.MultiIndex.from_frame(alone.arcs[key].drop_duplicates())
+        demand = alone.demand
+        demand = demand[pd.MultiIndex.from_frame(demand[key]).isin(reached)]
+        if len(demand):
+            found[name] = replace(alone, demand=demand)
+    return found
+
+
+def priced_unserved(problem: SitingProblem) -> SitingProblem:
+    """
+    Return a problem in which demand may stay unserved at a high price.
+
+    Parameters
+    ----------
+    problem : SitingProblem
+        The problem.
+
+    Returns
+    -------
+    SitingProblem
+        Unserved demand costs three times what a full unit costs for it, so
+        that only demand that would leave a unit mostly idle is given up.
     """
     unit_it = problem.site_options["unit"].map(problem.units.set_index("unit")["it_kw"])
     run = problem.present_value_factor * problem.site_options["unit_per_year"]
@@ -298,14 +331,7 @@ def compare_strategies(problem: SitingProblem) -> dict[str, SitingProblem]:
     )
     dearest = ((problem.site_options["unit_capital"] + run + fixed) / unit_it).max()
     price = _UNSERVED_FACTOR * float(dearest + problem.arcs["cost_per_it_kw"].max())
-    soft = allow_unserved(problem, price)
-    kinds = {"distributed": "building", "central": "central"}
-    present = set(problem.sites["kind"])
-    return {
-        name: restrict_sites(soft, [kind])
-        for name, kind in kinds.items()
-        if kind in present
-    }
+    return allow_unserved(problem, price)
 
 
 def _block(central: CentralSection) -> str:
@@ -389,7 +415,9 @@ def _unit_prices(config: StudyConfig, unit: UnitSection) -> dict[str, float]:
     return {
         "it_kw": unit.it_kw,
         "pue": unit.pue,
-        "tariff_per_kwh": economics.building_energy_price_per_kwh,
+        # idle draw pays for its carbon with its energy
+        "tariff_per_kwh": economics.building_energy_price_per_kwh
+        + economics.carbon_g_per_kwh / 1e6 * economics.carbon_price_per_t,
         "it_hardware_price": unit.it_capital,
         "it_hardware_life_years": unit.it_life_years,
         "infrastructure_price": unit.infrastructure_capital,
@@ -407,13 +435,14 @@ def _central_options(config: StudyConfig) -> pd.DataFrame:
             "site_id": central.site_id,
             "unit": _block(central),
             "port_id": "",
-            "max_units": int(central.max_it_kw // central.block_kw),
+            "max_units": int(central.max_it_kw / central.block_kw + 1e-9),
             "existing_units": 0,
             "available_from": 0,
             "own_limit_kw": np.nan,
             "it_kw": central.block_kw,
             "pue": central.pue,
-            "tariff_per_kwh": central.energy_price_per_kwh,
+            "tariff_per_kwh": central.energy_price_per_kwh
+            + central.carbon_g_per_kwh / 1e6 * config.economics.carbon_price_per_t,
             "it_hardware_price": central.it_capital_per_kw * central.block_kw,
             "it_hardware_life_years": central.it_life_years,
             "infrastructure_price": (
@@ -441,7 +470,12 @@ def _sites(
 ) -> gpd.GeoDataFrame:
     """Return buildings with an option, and the central sites."""
     used = buildings[buildings["building_id"].isin(options["site_id"])]
+    most_area = max(unit.footprint_m2 / unit.rated_kw for unit in config.units)
     known = pd.Series(config.latency.host_access_ms, dtype=float)
+    unused = sorted(set(known.index) - set(buildings["access_network"]))
+    if unused:
+        msg = f"latency.host_access_ms: no building has access network {unused}"
+        raise ConfigError(msg)
     access = used["access_network"].map(known)
     other = access.isna()
     if other.any():
@@ -454,7 +488,8 @@ def _sites(
             "kind": "building",
             "building_id": used["building_id"].to_numpy(),
             "feeder_id": used["feeder_id"].to_numpy(),
-            "max_power_kw": np.nan,
+            # all units of a building share its roof, at the largest area per kW
+            "max_power_kw": used["roof_area_m2"].to_numpy() / most_area,
             "access_ms": access.to_numpy(dtype=float),
             "site_constant_ms": 0.0,
             "carbon_g_per_kwh": config.economics.carbon_g_per_kwh,
@@ -478,7 +513,10 @@ def _sites(
                 "carbon_g_per_kwh": c.carbon_g_per_kwh,
                 "water_l_per_kwh": c.water_l_per_kwh,
                 "site_network": 0.0,
-                "site": c.fixed_capital,
+                "site": c.fixed_capital
+                * economics.capital_factor(
+                    c.fixed_life_years or c.infrastructure_life_years
+                ),
             }
             for c in config.central
         ],
@@ -489,11 +527,10 @@ def _sites(
     )
     frames = [f for f in (frame, central) if len(f)]
     sites = pd.concat(frames, ignore_index=True).assign(utility="", area="")
-    lives = {"site": np.inf, "site_network": economics.horizon_years}
-    # the network is paid by the year: its present value stands as a fixed term
+    # both are present values already: a life of one horizon leaves them as they are
     paid = sites["site_network"] * economics.present_value_factor
     prices = {"site": sites["site"], "site_network": paid}
-    lives["site_network"] = economics.horizon_years
+    lives = dict.fromkeys(prices, economics.horizon_years)
     return site_cost_terms(
         sites.drop(columns=["site", "site_network"]), prices, lives, economics
     )

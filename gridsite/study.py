@@ -9,6 +9,7 @@ arcs; all of these -> siting -> AC replay -> results.
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gridsite.config import StudyConfig, read_config
-from gridsite.errors import ConfigError
+from gridsite.errors import ConfigError, InfeasibleError, SolveError
 from gridsite.feeder.profiles import (
     Profiles,
     constant_profiles,
@@ -40,12 +41,19 @@ from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import collect
 from gridsite.siting import Plan, SitingProblem, solve
-from gridsite.siting_inputs import SitingInputs, compare_strategies, siting_inputs
+from gridsite.siting_inputs import (
+    SitingInputs,
+    compare_strategies,
+    priced_unserved,
+    siting_inputs,
+)
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from gridsite.feeder.model import Feeder
+
+logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, str], None]
 
@@ -214,17 +222,8 @@ class Study:
         -------
         float
             Lagging. [-]
-
-        Raises
-        ------
-        ConfigError
-            If the units differ.
         """
-        factors = sorted({unit.power_factor for unit in self.config.units})
-        if len(factors) > 1:
-            msg = f"units: power factors differ ({factors}); give all units the same"
-            raise ConfigError(msg)
-        return factors[0]
+        return self.config.units[0].power_factor
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -354,7 +353,9 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     if study.config.solve.compare:
         for name, alone in compare_strategies(problem).items():
             progress(0.8, f"comparing with {name} only")
-            others[name] = _solve(study, grid, alone, lambda text: progress(0.85, text))
+            found = _compare(study, grid, alone, lambda text: progress(0.85, text))
+            if found is not None:
+                others[name] = found
     progress(0.95, "collecting results")
     results = collect(
         study.config,
@@ -370,6 +371,24 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     )
     progress(1.0, "done")
     return Run(study=study, results=results, plan=hybrid, replay=replay)
+
+
+def _compare(
+    study: Study,
+    grid: GridCase,
+    problem: SitingProblem,
+    progress: Callable[[str], None],
+) -> tuple[Plan, LoadReplay] | None:
+    """Solve one strategy, with demand unserved only where it must be."""
+    try:
+        return _solve(study, grid, problem, progress)
+    except InfeasibleError:
+        logger.info("not all demand that can be reached can be served")
+    try:
+        return _solve(study, grid, priced_unserved(problem), progress)
+    except SolveError:
+        logger.warning("a strategy of the comparison was not solved", exc_info=True)
+        return None
 
 
 def _places(study: Study, feeder: Feeder) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:

@@ -168,7 +168,7 @@ def refuse_foreign_classes(path: Path) -> None:
     def _loads(text: str) -> None:
         try:
             json.loads(text, object_hook=check)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             msg = f"{path}: not a JSON file ({error}); save it with pandapower"
             raise FeederError(msg) from error
 
@@ -343,6 +343,9 @@ def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
                 f"{int(silent.sum())} {table} tap changer(s) without a type: "
                 "taken as ratio taps, so that tap positions act"
             )
+    if len(net.impedance) and net.impedance["in_service"].any():
+        count = int(net.impedance["in_service"].sum())
+        notes.append(f"{count} impedance branch(es) have no rating: not checked")
     line = net.line
     short = line.index[line["in_service"] & ~(line["length_km"] > SHORTEST_LINE_KM)]
     for index in short:

@@ -73,7 +73,8 @@ def port_profiles(feeder: Feeder, loads: Profiles) -> Profiles:
         )
         raise DataError(msg)
     flat = np.ones((1, loads.p_shapes.shape[1]))
-    other = (ports["kind"] == "other").to_numpy()
+    # a generator that draws power is a load, and must not be switched off
+    other = ((ports["kind"] == "other") | (ports["p_kw"] > 0.0)).to_numpy()
     own = known >= 0
     scale_p = np.where(other, ports["p_kw"], 0.0)
     scale_q = np.where(other, ports["q_kvar"], 0.0)
@@ -430,8 +431,11 @@ class BaseCase:
         order, start = self._row_groups
         end = np.append(start[1:], len(order))
         row = order[start[element]]
-        second = order[end[element] - 1]
-        return np.where(slack[second, step] < slack[row, step], second, row)
+        for offset in range(1, int((end - start).max(initial=1))):
+            at = np.minimum(start[element] + offset, end[element] - 1)
+            other = order[at]
+            row = np.where(slack[other, step] < slack[row, step], other, row)
+        return row
 
     @cached_property
     def broken_elements(self) -> NDArray[np.bool_]:

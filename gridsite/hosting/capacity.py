@@ -404,7 +404,7 @@ class _Rating:
         screen = Screen(case) if self.settings.screen else None
         self._verify(chosen, kw, row, step, failed, screen, out)
         bound = kw >= service - tolerance
-        own = np.isfinite(self.service[chosen].min(axis=1)) & bound & (row < 0)
+        own = (self.service[chosen].min(axis=1) <= cap) & bound & (row < 0)
         self._fill(out, chosen, kw, row, step, own, failed)
         good = ~failed & ~((row < 0) & ~own)
         if good.any():

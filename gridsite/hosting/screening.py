@@ -20,7 +20,8 @@ The fall of a magnitude is at most the real part of the first term along
 with :math:`G = T Z`. Where every limit has more slack than its bound, the step
 holds. The bounds are self-consistent: they are computed with
 :math:`v = \min|V| - U`, and are void (nothing is skipped) where that has no
-solution.
+solution. They hold for ports to ground; with ports between nodes nothing is
+skipped.
 """
 
 from __future__ import annotations
@@ -89,6 +90,9 @@ class Screen:
             False only where the limits are proven to hold.
         """
         case = self.case
+        if (case.block.port_return >= 0).any():
+            # the bounds are for ports to ground; between nodes nothing is skipped
+            return np.ones((len(load_kw), len(case.time)), dtype=np.bool_)
         drop, _, _ = case.effect
         apparent = load_kw / case.block.base_kva * np.sqrt(1.0 + case.tan_phi**2)
         z_most, z_rows = self.z_most[ports], self.z_rows[:, ports]
@@ -127,17 +131,19 @@ class Screen:
         z = self.z_own[ports, None] * (1.0 - 1j * case.tan_phi) * active[:, None]
         push = (active * np.sqrt(1.0 + case.tan_phi**2) * self.z_most[ports])[:, None]
         v_step = np.abs(case.v).min(axis=0)[None, :]
-        u = np.zeros_like(v_step)
-        for _ in range(60):
+        u = last = np.zeros((len(ports), v_step.shape[1]))
+        sound = np.ones(u.shape, dtype=np.bool_)
+        for _ in range(200):
             v = np.maximum(v_step - u, 0.3)
-            shrink = np.maximum(1.0 - self.kappa_step / v**2, 1e-3)
-            new = push / v / shrink
-            if np.abs(new - u).max() < 1e-10:
+            shrink = 1.0 - self.kappa_step / v**2
+            sound &= (v_step - u > 0.3) & (shrink > 1e-3)
+            last, u = u, push / v / np.maximum(shrink, 1e-3)
+            if np.abs(u - last)[sound].max(initial=0.0) < 1e-10:
                 break
-            u = new
-        sound = (v_step - u > 0.3) & (shrink > 1e-3) & (np.abs(new - u) < 1e-8)
+        sound &= np.abs(u - last) < 1e-9
+        v = np.maximum(v_step - u - 1e-8, 0.3)
         base = np.abs(case.port_voltage(case.v))[ports]
-        low = base - self.kappa_own[ports] / v**2 * (u + 1e-9)
+        low = base - self.kappa_own[ports] / v**2 * (u + 1e-8)
         half = low**2 - 2.0 * z.real
         inside = half**2 - 4.0 * np.abs(z) ** 2
         square = 0.5 * (half + np.sqrt(np.maximum(inside, 0.0)))
@@ -149,16 +155,14 @@ class Screen:
 
     def _largest_change(self, push: Floats) -> tuple[Floats, Floats, NDArray[np.bool_]]:
         """Solve U = push / v / (1 - kappa / v^2) with v = lowest - U."""
-        u = np.zeros_like(push)
+        u = last = np.zeros_like(push)
         sound = np.ones(push.shape, dtype=np.bool_)
-        for _ in range(60):
+        for _ in range(200):
             v = np.maximum(self.v_lowest - u, 0.3)
             shrink = 1.0 - self.kappa_most / v**2
-            sound = (shrink > 0.0) & (self.v_lowest - u > 0.3)
-            new = push / v / np.where(shrink > 0.0, shrink, 1.0)
-            if np.abs(new - u).max(initial=0.0) < 1e-12:
+            sound &= (shrink > 0.0) & (self.v_lowest - u > 0.3)
+            last, u = u, push / v / np.where(shrink > 0.0, shrink, 1.0)
+            if np.abs(u - last)[sound].max(initial=0.0) < 1e-12:
                 break
-            u = new
-        else:
-            sound &= np.abs(new - u) < 1e-9
-        return u * (1.0 + 1e-9), np.maximum(self.v_lowest - u, 0.3), sound
+        sound &= (np.abs(u - last) < 1e-9) & (self.v_lowest - u > 0.3)
+        return u + 1e-8, np.maximum(self.v_lowest - u - 1e-8, 0.3), sound

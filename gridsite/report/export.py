@@ -162,7 +162,13 @@ def check_folder(folder: str | PathLike[str], *, overwrite: bool = False) -> Pat
         replaced.
     """
     path = Path(folder).absolute()
-    if not path.exists() and not path.is_symlink():
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        exists = path.exists() or path.is_symlink()
+    except OSError as error:
+        msg = f"output folder {path} cannot be made ({error.strerror}); name another"
+        raise ConfigError(msg) from error
+    if not exists:
         return path
     if _manifest(path) is None:
         msg = f"{path} exists and was not written by gridsite; name another folder"
