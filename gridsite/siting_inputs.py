@@ -470,7 +470,6 @@ def _sites(
 ) -> gpd.GeoDataFrame:
     """Return buildings with an option, and the central sites."""
     used = buildings[buildings["building_id"].isin(options["site_id"])]
-    most_area = max(unit.footprint_m2 / unit.rated_kw for unit in config.units)
     known = pd.Series(config.latency.host_access_ms, dtype=float)
     unused = sorted(set(known.index) - set(buildings["access_network"]))
     if unused:
@@ -488,8 +487,8 @@ def _sites(
             "kind": "building",
             "building_id": used["building_id"].to_numpy(),
             "feeder_id": used["feeder_id"].to_numpy(),
-            # all units of a building share its roof, at the largest area per kW
-            "max_power_kw": used["roof_area_m2"].to_numpy() / most_area,
+            "max_power_kw": np.nan,
+            "roof_area_m2": used["roof_area_m2"].to_numpy(),
             "access_ms": access.to_numpy(dtype=float),
             "site_constant_ms": 0.0,
             "carbon_g_per_kwh": config.economics.carbon_g_per_kwh,
@@ -508,6 +507,7 @@ def _sites(
                 "building_id": "",
                 "feeder_id": "",
                 "max_power_kw": np.nan,
+                "roof_area_m2": np.nan,
                 "access_ms": 0.0,
                 "site_constant_ms": c.site_ms,
                 "carbon_g_per_kwh": c.carbon_g_per_kwh,

@@ -7,6 +7,7 @@ computed again from the problem's own tables.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -86,7 +87,7 @@ def _requirement(
 
 def _options(problem: SitingProblem) -> pd.DataFrame:
     limits = ["max_units", "existing_units", "own_limit_kw", "unit_capital"]
-    units = problem.units[["unit", "rated_kw", "it_kw"]]
+    units = problem.units[["unit", "rated_kw", "it_kw", "footprint_m2"]]
     return problem.site_options[[*_OPTION, *limits]].merge(units, on="unit")
 
 
@@ -152,6 +153,15 @@ def _unit_checks(problem: SitingProblem, units: pd.DataFrame) -> list[pd.DataFra
             "site power",
             units.groupby("site_id")["draw_kw"].sum().reindex(sites.index).fillna(0.0),
             sites["max_power_kw"],
+        ),
+        _requirement(
+            "roof",
+            (units["count"] * units["footprint_m2"])
+            .groupby(units["site_id"])
+            .sum()
+            .reindex(sites.index)
+            .fillna(0.0),
+            sites.get("roof_area_m2", math.inf),
         ),
         _requirement(
             "group units",

@@ -32,6 +32,8 @@ that costs something.
       \sum_{m \in j} \text{rated}_m n_m \le \text{max power}_j \\
     \text{grid rows:}\; &
       \sum_m a_{em} \text{rated}_m n_m \le \text{headroom}_e \\
+    \text{site roof:}\; &
+      \sum_{m \in j} \text{footprint}_m n_m \le \text{roof}_j \\
     \text{group units, power:}\; & \sum_{m \in g} n_m \le \text{max units}_g,
       \quad \sum_{m \in g} \text{rated}_m n_m \le \text{max kW}_g \\
     \text{group link:}\; & n_m \le \text{most}_m\, o_g \\
@@ -89,6 +91,7 @@ def build_model(problem: ReducedProblem) -> pyo.ConcreteModel:
         _open_link,
         _own_limit,
         _site_power,
+        _site_roof,
         _grid_rows,
         _group_units,
         _group_power,
@@ -210,6 +213,16 @@ def _site_power(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     limit = problem.sites["max_power_kw"].dropna().to_dict()
     shared = table["site"].duplicated(keep=False)
     model.site_power = _packing(model, table["site"][shared], table["rated_kw"], limit)
+
+
+def _site_roof(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Fit the units at one building onto its roof, where its area is given."""
+    if "roof_area_m2" not in problem.sites:
+        return
+    table = problem.options
+    limit = problem.sites["roof_area_m2"].dropna().to_dict()
+    site = table["site"]
+    model.site_roof = _packing(model, site, table["footprint_m2"], limit)
 
 
 def _grid_rows(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:

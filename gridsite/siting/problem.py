@@ -80,7 +80,8 @@ class SitingProblem:
     ----------
     sites : pandas.DataFrame
         Places that can be opened; ``fixed_capital`` is paid once a site without
-        existing units gets one. Empty ``max_power_kw``: no limit.
+        existing units gets one. Empty ``max_power_kw``: no limit. An optional
+        column ``roof_area_m2`` caps the footprints of a site's units. [m2]
     site_options : pandas.DataFrame
         Units that fit a site, by connection. ``max_units`` counts existing
         units too; ``own_limit_kw`` is what the connection alone can draw,

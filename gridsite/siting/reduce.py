@@ -54,7 +54,7 @@ class ReducedProblem:
         pay ``fixed_capital`` with their first unit.
     options : pandas.DataFrame
         ``site_id, unit, port_id, site, pool, limit, rated_kw, it_kw,
-        own_limit_kw, lower, upper, capital, running``: between ``lower``
+        footprint_m2, own_limit_kw, lower, upper, capital, running``: between ``lower``
         (existing) and ``upper`` units; ``limit`` tells connections apart.
     arcs : pandas.DataFrame
         ``site, demand, pool, rtt_ms``, sorted.
@@ -233,8 +233,9 @@ def _arcs(
 
 def _options(problem: SitingProblem, sites: pd.DataFrame) -> pd.DataFrame:
     """Return the options with what fits below the limits of each alone."""
-    table = problem.site_options.drop(columns=["rated_kw", "it_kw"], errors="ignore")
-    table = table.merge(problem.units[["unit", "rated_kw", "it_kw"]], on="unit")
+    own = ["unit", "rated_kw", "it_kw", "footprint_m2"]
+    table = problem.site_options.drop(columns=own[1:], errors="ignore")
+    table = table.merge(problem.units[own], on="unit")
     table = table.sort_values(["site_id", "unit", "port_id"], ignore_index=True)
     table["site"] = pd.Index(sites["site_id"]).get_indexer(table["site_id"])
     central = table["port_id"] == ""
@@ -249,7 +250,7 @@ def _options(problem: SitingProblem, sites: pd.DataFrame) -> pd.DataFrame:
     table["capital"] = table["unit_capital"]
     table["running"] = table["unit_per_year"] * problem.present_value_factor
     columns = ["site_id", "unit", "port_id", "site", "limit", "rated_kw", "it_kw"]
-    columns += ["own_limit_kw", "lower", "upper", "capital", "running"]
+    columns += ["footprint_m2", "own_limit_kw", "lower", "upper", "capital", "running"]
     return table[columns]
 
 

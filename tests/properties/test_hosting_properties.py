@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import numba
 import numpy as np
 import pandas as pd
+import pytest
 import scipy.sparse as sp
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
@@ -31,6 +33,15 @@ laws = settings(
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Solve in one thread: these batches are too small to share out."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    yield
+    numba.set_num_threads(before)
 
 
 def radial_feeder(parent, z, rated_a, *, order=None):

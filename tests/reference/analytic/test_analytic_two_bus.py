@@ -15,6 +15,7 @@ and a current :math:`I` at its rating,
 
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pandapower as pp
 import pandas as pd
@@ -28,6 +29,15 @@ from gridsite.hosting.limits import Limits
 TOLERANCE_KW = 1e-7
 AGREES_KW = 1e-6
 BASE_KVA = 1e3
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Solve in one thread: these batches are too small to share out."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    yield
+    numba.set_num_threads(before)
 
 
 def two_bus(*, r, x, load_kw=(0.0, 0.0), vm_pu=1.0, max_i_ka=1e3):

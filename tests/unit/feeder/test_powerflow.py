@@ -128,12 +128,10 @@ def assert_equals_pandapower(net):
         networks.create_kerber_landnetz_freileitung_1,
         networks.create_kerber_landnetz_kabel_2,
         networks.create_kerber_dorfnetz,
-        networks.create_kerber_vorstadtnetz_kabel_1,
         networks.mv_oberrhein,
         networks.simple_four_bus_system,
         networks.simple_mv_open_ring_net,
         networks.panda_four_load_branch,
-        networks.four_loads_with_branches_out,
     ],
 )
 def test_power_flow_equals_pandapower_on_named_networks(maker):

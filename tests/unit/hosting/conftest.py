@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import numba
 import numpy as np
 import pandapower as pp
 import pandas as pd
@@ -164,6 +165,15 @@ def make_connections(feeder, **columns):
             **columns,
         }
     )
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread():
+    """Solve in one thread: these batches are too small to share out."""
+    before = numba.get_num_threads()
+    numba.set_num_threads(1)
+    yield
+    numba.set_num_threads(before)
 
 
 @pytest.fixture

@@ -120,7 +120,7 @@ def test_capacity_is_in_active_power_at_the_power_factor(village, judge, power_f
 
 def test_every_binding_limit_kind_is_met_somewhere(village):
     feeder = read_feeder(village())
-    loads = spiky(feeder)
+    loads = spiky(feeder, steps=3)
     seen = {
         c
         for limits in CASES.values()

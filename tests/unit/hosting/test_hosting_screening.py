@@ -28,7 +28,7 @@ def skipped_slack(case, load_kw):
     return slack, may
 
 
-@pytest.mark.parametrize("load_kw", [0.01, 3.0, 12.0, 25.0, 60.0, 150.0, 1e4])
+@pytest.mark.parametrize("load_kw", [3.0, 12.0, 25.0, 60.0])
 @pytest.mark.parametrize(
     "limits",
     [
