@@ -170,12 +170,14 @@ class TestRefusals:
         edits = [("it_kw = 4.5\n", ""), ("gap = 0.001", "gap = 2.0")]
         fails(2, "units.0.it_kw", "solve.gap", edits=edits)
 
-    @pytest.mark.parametrize(
-        "value", ['"5 kW"', "-5.0", "[5.0]", "nan", "true"], ids=str
-    )
+    @pytest.mark.parametrize("value", ['"5 kW"', "-5.0", "[5.0]", "nan"], ids=str)
     def test_wrong_value_of_a_unit(self, fails, value):
         edit = ("rated_kw = 5.0", f"rated_kw = {value}")
         fails(2, "units.0.rated_kw", edits=[edit])
+
+    def test_a_flag_is_no_number(self, fails):
+        edit = ("block_kw = 25.0", "block_kw = true")
+        fails(2, "central.0.block_kw", edits=[edit])
 
     @pytest.mark.parametrize(
         ("edit", "word"),

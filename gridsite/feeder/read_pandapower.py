@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import json
 import logging
+import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -133,6 +134,9 @@ def _net_from_file(path: Path) -> Any:  # noqa: ANN401
         net = readers[path.suffix.lower()](str(path))
         if "bus" not in net:
             raise KeyError("bus")  # noqa: TRY301
+    except ImportError as error:
+        msg = f"{path}: reading .xlsx needs openpyxl; pip install openpyxl"
+        raise ConfigError(msg) from error
     except Exception as error:
         msg = f"{path}: not a pandapower network ({error}); save it with pandapower"
         raise FeederError(msg) from error
@@ -161,7 +165,9 @@ def refuse_foreign_classes(path: Path) -> None:
             msg = f"{path}: asks to build {module}.{item.get('_class')}; refused"
             raise FeederError(msg)
         inner = item.get("_object")
-        if isinstance(inner, str) and "_module" in inner:
+        if isinstance(inner, str):
+            # a table as text: decoded as pandapower will; anything else in its
+            # place (such as a path) would make pandapower open another file
             _loads(inner)
         return item
 
@@ -181,10 +187,14 @@ def _named_net(name: str) -> Any:  # noqa: ANN401
         close = [n for n in dir(networks) if name.lower()[:5] in n.lower()][:5]
         msg = f"pandapower has no network called {name!r}; similar: {close}"
         raise ConfigError(msg)
+    state = random.getstate()
+    random.seed(0)  # some networks are drawn at random: make them the same each time
     try:
         net = maker()
     except TypeError:
         net = None
+    finally:
+        random.setstate(state)
     if not isinstance(net, pp.pandapowerNet):
         msg = f"pandapower:{name} is not a network; give a network of its own"
         raise ConfigError(msg)
@@ -320,6 +330,13 @@ def _refuse(net: Any, name: str) -> None:  # noqa: ANN401
         rows = net.get(table, pd.DataFrame())
         if len(rows) and rows["in_service"].any():
             msg = f"{name}: {int(rows['in_service'].sum())} {table} row(s): {why}"
+            raise FeederError(msg)
+    for table in ("load", "sgen", "storage"):
+        rows = net[table]
+        empty = rows["in_service"] & rows[["p_mw", "q_mvar"]].isna().any(axis=1)
+        if len(rows) and empty.any():
+            first = _names(rows, table)[empty.to_numpy(dtype=bool)][:3].tolist()
+            msg = f"{table}: {int(empty.sum())} row(s) without p_mw or q_mvar: {first}"
             raise FeederError(msg)
     if not (len(net.ext_grid) and net.ext_grid["in_service"].any()):
         msg = f"{name}: no external grid in service; add one at the source bus"

@@ -122,7 +122,8 @@ def replay_loads(
         parts.append(_BlockReplay(grid.block(feeder_id), added_kw))
     if progress:
         progress(1.0, "replay")
-    return _collect(grid, parts)
+    names = feeder.ports["feeder_id"].reindex(added_kw.index[added_kw > 0.0])
+    return _collect(grid, parts, sorted(set(names) & set(grid.failed)))
 
 
 def _check_added(feeder: Feeder, added_kw: pd.Series[float]) -> None:
@@ -329,8 +330,33 @@ def plan_voltages(
     return case.block.solve(states, steps, v_start=case.v, start_of=steps).v
 
 
-def _collect(grid: GridCase, parts: list[_BlockReplay]) -> LoadReplay:
-    listings = [part.listing() for part in parts]
+def _unsolved(grid: GridCase, feeder_ids: list[str]) -> pd.DataFrame:
+    """Return violations of loads on feeders without a base case, at every step."""
+    time = grid.profiles.time.astype(object)
+    frames = [
+        pd.DataFrame(
+            {
+                "element": feeder_id,
+                "criterion": "power flow",
+                "time": time,
+                "value": np.nan,
+                "limit": 0.0,
+                "base_value": np.nan,
+                "excess": np.inf,
+                "kind": "new",
+                "unit": "",
+                "feeder_id": feeder_id,
+            }
+        )
+        for feeder_id in feeder_ids
+    ]
+    return pd.concat(frames) if frames else pd.DataFrame()
+
+
+def _collect(
+    grid: GridCase, parts: list[_BlockReplay], unsolved: list[str]
+) -> LoadReplay:
+    listings = [part.listing() for part in parts] + [_unsolved(grid, unsolved)]
     full = [frame for frame in listings if len(frame)] or listings[:1]
     violations = pd.concat(full, ignore_index=True)
     losses = np.array([part.losses_mwh() for part in parts]).sum(axis=0)
@@ -341,6 +367,7 @@ def _collect(grid: GridCase, parts: list[_BlockReplay]) -> LoadReplay:
         worst = {k: str(row[k]) for k in ("element", "criterion", "time")}
         worst |= {k: float(row[k]) for k in ("value", "limit", "excess")}
     failed = sum(int((~part.converged).sum()) for part in parts)
+    failed += len(unsolved) * len(grid.profiles.time)
     new = sum(int(p.new.sum() + (p.high & ~p.base_high).sum()) for p in parts)
     worsened = sum(int(p.worsened.sum() + (p.high & p.base_high).sum()) for p in parts)
     summary = {

@@ -294,8 +294,12 @@ class BaseCase:
             default=1.0,
         )
         if limits.source_kva is not None:
-            base_kva = self.block.base_kva
-            source_a = limits.source_kva / base_kva * terminals["base_a"].to_numpy()
+            # the source holds its voltage: a limit on kVA is one on current
+            held = np.ones(len(feeder.nodes))
+            held[feeder.source_nodes] = np.abs(feeder.source_v)
+            held = held[terminals["node"].to_numpy(dtype=np.int64)]
+            share = limits.source_kva / self.block.base_kva / held
+            source_a = share * terminals["base_a"].to_numpy()
             rated_a = np.where(kind == "source", source_a, rated_a)
         on = np.array([limits.on(c) for c in kind], dtype=bool)
         self.unrated = np.flatnonzero(on & ~(rated_a > 0.0) & (kind != "source"))

@@ -128,6 +128,9 @@ def hosting_capacity(
             f"{unknown.head(3).tolist()}; use the load names of the feeder file"
         )
         raise DataError(msg)
+    if grid is not None and limits not in {None, grid.limits}:
+        msg = "limits differ from those of the grid case; give one of the two"
+        raise ConfigError(msg)
     if grid is None:
         grid = GridCase(feeder, loads, limits or Limits(), power_factor=power_factor)
     ports = feeder.ports.loc[table["port_id"]]
@@ -227,27 +230,36 @@ def _at_source(
     out = _empty(group)
     if group.empty:
         return out
-    p_kw, q_kvar = grid.profiles.select(pd.Index(group["port_id"])).power_kw()
+    used = pd.Index(group["port_id"].unique())
+    p_kw, q_kvar = grid.profiles.select(used).power_kw()
+    row = used.get_indexer(pd.Index(group["port_id"]))
     service = service_headroom_kw(
         group["service_a"].to_numpy(dtype=float),
         group["service_v"].to_numpy(dtype=float),
-        p_kw,
-        q_kvar,
+        p_kw[row],
+        q_kvar[row],
         power_factor=settings.power_factor,
     ).min(axis=1)
     cap = grid.limits.search_cap_kw
-    known = ~np.isnan(service) & grid.limits.on("service") & (service < cap)
-    value = np.where(known, service, cap)
-    status = np.where(known, "ok", "censored")
+    rated = group["service_a"].notna().to_numpy() & grid.limits.on("service")
+    unknown = rated & np.isnan(service)
+    own = rated & (service <= cap)
+    value = np.where(unknown, np.nan, np.where(own, service, cap))
+    status = np.select(
+        [unknown, own & (service <= 0.0), own],
+        ["unrated", "none_base_violation", "ok"],
+        default="censored",
+    )
+    named = own | unknown
     return out.assign(
-        service_headroom_kw=service,
+        service_headroom_kw=np.where(rated, service, np.nan),
         firm_kw=value,
         flexible_energy98_kw=value,
         flexible_hours98_kw=value,
         firm_status=status,
         flexible_status=status,
-        limit_criterion=np.where(known, "service", ""),
-        limit_element=np.where(known, group["building_id"], ""),
+        limit_criterion=np.where(named, "service", ""),
+        limit_element=np.where(named, group["building_id"], ""),
     )
 
 

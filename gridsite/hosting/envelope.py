@@ -29,6 +29,9 @@ _FOLLOWED = 8
 #: Width of the AC searches that give the slopes. [kW]
 _SLOPE_TOLERANCE_KW = 0.01
 
+#: Share by which estimates are lowered, so that they stay on the safe side. [-]
+_MARGIN = 3e-3
+
 #: Curtailed steps of each load that are confirmed in AC: lowest, and at random.
 _CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 24, 40
 
@@ -149,7 +152,7 @@ class Envelope:
         size_all = np.where(change[:, None], case.limits.voltage_change_pu, slack)
         with np.errstate(divide="ignore"):
             estimate = size_all / line
-        estimate = np.where(estimate >= 0.0, estimate, np.inf)
+        estimate = np.where(estimate >= 0.0, estimate * (1.0 - _MARGIN), np.inf)
         self.grid_kw[at] = np.minimum(self.grid_kw[at], estimate)
 
     def _at(self, at: Ints, row: Ints, step: Ints, start: Floats) -> Floats:

@@ -128,7 +128,7 @@ def assert_equals_pandapower(net):
         networks.create_kerber_landnetz_freileitung_1,
         networks.create_kerber_landnetz_kabel_2,
         networks.create_kerber_dorfnetz,
-        networks.mv_oberrhein,
+        pytest.param(networks.mv_oberrhein, marks=pytest.mark.slow),
         networks.simple_four_bus_system,
         networks.simple_mv_open_ring_net,
         networks.panda_four_load_branch,
@@ -139,6 +139,7 @@ def test_power_flow_equals_pandapower_on_named_networks(maker):
 
 
 @NEEDS_SIMBENCH
+@pytest.mark.slow
 @pytest.mark.parametrize("code", ["1-LV-rural3--0-sw", "1-LV-urban6--0-sw"])
 def test_power_flow_equals_pandapower_on_simbench_with_taps_acting(code):
     net = load_net(f"simbench:{code}")

@@ -117,6 +117,7 @@ def test_neutral_tap_and_typed_tap_need_no_note(street):
 
 
 @NEEDS_SIMBENCH
+@pytest.mark.slow
 def test_simbench_taps_act_and_profiles_come_along():
     net = load_net("simbench:1-LV-rural1--0-sw")
     net.trafo["tap_pos"] = net.trafo["tap_min"]
@@ -569,6 +570,19 @@ def test_json_never_imports_foreign_modules(street, tmp_path, marker, where, esc
     file.write_text(hostile_json(street, marker, where=where, escaped=escaped))
     with contextlib.suppress(FeederError):
         read_feeder(file)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_json_never_reads_tables_from_other_files(street, tmp_path, marker):
+    data = json.loads(pp.to_json(street))
+    table = json.loads(data["_object"]["load"]["_object"])
+    item = {"_module": marker, "_class": "Anything", "_object": "1"}
+    table["data"][0][table["columns"].index("type")] = item
+    (tmp_path / "table.json").write_text(json.dumps(table))
+    data["_object"]["load"]["_object"] = str(tmp_path / "table.json")
+    (tmp_path / "net.json").write_text(json.dumps(data))
+    with pytest.raises(FeederError):
+        read_feeder(tmp_path / "net.json")
     assert not (tmp_path / "ran").exists()
 
 
