@@ -29,8 +29,8 @@ _FOLLOWED = 8
 #: Width of the AC searches that give the slopes. [kW]
 _SLOPE_TOLERANCE_KW = 0.01
 
-#: Share by which estimates are lowered, so that they stay on the safe side. [-]
-_MARGIN = 3e-3
+#: Up to so many steps, all of them are confirmed in AC.
+_CONFIRMED_WHOLE = 1_000
 
 #: Curtailed steps of each load that are confirmed in AC: lowest, and at random.
 _CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 24, 40
@@ -152,7 +152,7 @@ class Envelope:
         size_all = np.where(change[:, None], case.limits.voltage_change_pu, slack)
         with np.errstate(divide="ignore"):
             estimate = size_all / line
-        estimate = np.where(estimate >= 0.0, estimate * (1.0 - _MARGIN), np.inf)
+        estimate = np.where(estimate >= 0.0, estimate, np.inf)
         self.grid_kw[at] = np.minimum(self.grid_kw[at], estimate)
 
     def _at(self, at: Ints, row: Ints, step: Ints, start: Floats) -> Floats:
@@ -212,12 +212,18 @@ class Envelope:
             )
             excess = np.zeros(len(self.port))
             np.maximum.at(excess, which[bad], kw[bad] - found.kw)
-            self.grid_kw -= excess[:, None]
+            solved = np.zeros(self.grid_kw.shape, dtype=bool)
+            solved[which, step] = True
+            self.grid_kw -= np.where(solved, 0.0, excess[:, None])
+            self.grid_kw[which[bad], step[bad]] = found.kw
 
     def _sample(self, rating: Floats) -> tuple[Ints, Ints]:
         """Return (load, step) pairs to solve in AC: curtailed ones, and any."""
         limited = self.grid_kw < self.cap_kw
         curtailed = limited & (self.grid_kw < rating[:, None])
+        if limited.shape[1] <= _CONFIRMED_WHOLE:
+            which, step = np.nonzero(limited)
+            return which, step
         rank = np.where(limited, self.grid_kw, np.inf)
         lowest = min(_CONFIRMED_LOWEST, rank.shape[1])
         picked = np.zeros_like(curtailed)
