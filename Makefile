@@ -12,7 +12,7 @@ demo: .venv/installed
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest
-	$(BIN)/python -m pytest --nbmake notebooks --no-doctest-modules -o filterwarnings=default
+	$(BIN)/python -m pytest --nbmake notebooks -o filterwarnings=default
 	$(BIN)/python examples/own_feeder_and_loads.py
 
 lint: .venv/installed-dev

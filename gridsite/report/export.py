@@ -8,6 +8,7 @@ folder that exists is complete.
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
@@ -163,11 +164,14 @@ def check_folder(folder: str | PathLike[str], *, overwrite: bool = False) -> Pat
     """
     path = Path(folder).absolute()
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         exists = path.exists() or path.is_symlink()
+        above = next(p for p in path.parents if p.exists())
     except OSError as error:
         msg = f"output folder {path} cannot be made ({error.strerror}); name another"
         raise ConfigError(msg) from error
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        msg = f"output folder {path}: {above} is no folder to write in; name another"
+        raise ConfigError(msg)
     if not exists:
         return path
     if _manifest(path) is None:
