@@ -311,7 +311,7 @@ def _solved(feeder: Feeder) -> tuple[Floats, Floats, list[str]]:
             failed.append(str(feeder_id))
             continue
         pu[block.nodes] = np.abs(solution.v[:, 0])
-        amps[block.terminals] = np.abs(block.currents(solution.v[:, 0]))
+        amps[block.terminals] = np.abs(block.currents(solution.v)[:, 0])
     return pu, amps * feeder.terminals["base_a"].to_numpy(dtype=float), failed
 
 

@@ -63,6 +63,7 @@ def solve_states(  # pragma: no cover
     q_scale,
     spread,
     tan_phi,
+    drive,
     step,
     added_port,
     added,
@@ -102,6 +103,11 @@ def solve_states(  # pragma: no cover
                 v0 = v_start[i, start_of[first + s]]
                 vr[perm_c[i], s] = v0.real
                 vi[perm_c[i], s] = v0.imag
+        fr = np.empty(w)
+        fi = np.empty(w)
+        for s in range(w):
+            fr[s] = drive[step[first + s]].real
+            fi[s] = drive[step[first + s]].imag
         xr = np.empty((n, w))
         xi = np.empty((n, w))
         mr = np.zeros((n, w))
@@ -111,9 +117,10 @@ def solve_states(  # pragma: no cover
         for it in range(max_iterations):
             for i in range(n):
                 row = perm_r[i]
+                a, b = src_re[i], src_im[i]
                 for s in range(w):
-                    xr[row, s] = src_re[i]
-                    xi[row, s] = src_im[i]
+                    xr[row, s] = a * fr[s] - b * fi[s]
+                    xi[row, s] = a * fi[s] + b * fr[s]
             for k in range(n_port):
                 a, b = port_node[k], port_return[k]
                 ca, ra = perm_c[a], perm_r[a]
@@ -187,7 +194,9 @@ def solve_states(  # pragma: no cover
 
 
 @nb.njit(cache=True, parallel=True)
-def fill_slack(v, limited, v_min, indptr, indices, data, source, rating, slack):
+def fill_slack(
+    v, limited, v_min, indptr, indices, data, source, drive, step, rating, slack
+):
     """Fill the slack of voltages and currents, one thread per row."""
     n_voltage, n_state = len(limited), v.shape[1]
     for row in nb.prange(slack.shape[0]):
@@ -195,10 +204,13 @@ def fill_slack(v, limited, v_min, indptr, indices, data, source, rating, slack):
             node = limited[row]
             for s in range(n_state):
                 u = v[node, s]
-                slack[row, s] = np.sqrt(u.real**2 + u.imag**2) - v_min
+                slack[row, s] = np.sqrt(u.real**2 + u.imag**2) - v_min[row]
             continue
         i = row - n_voltage
-        current = np.full(n_state, source[i])
+        current = np.zeros(n_state, dtype=np.complex128)
+        if source[i] != 0.0:
+            for s in range(n_state):
+                current[s] = source[i] * drive[step[s]]
         for p in range(indptr[i], indptr[i + 1]):
             y, node = data[p], indices[p]
             for s in range(n_state):
@@ -209,14 +221,31 @@ def fill_slack(v, limited, v_min, indptr, indices, data, source, rating, slack):
 
 
 @nb.njit(cache=True, parallel=True)
-def any_row(slack, kappa, need, change):
-    """Return whether any row's slack is below its bound, (n_load, n_step)."""
-    n_row, n_step = slack.shape
-    n_load = need.shape[0]
-    out = np.zeros((n_load, n_step), dtype=np.bool_)
-    for k in nb.prange(n_load):
-        for c in range(n_row):
-            for t in range(n_step):
-                if slack[c, t] < need[k, c] + kappa[c, t] * change[k]:
-                    out[k, t] = True
-    return out
+def fill_phasors(v, limited, indptr, indices, data, source, drive, out):
+    """Fill the limited voltages and currents of every step, one thread per row."""
+    n_voltage, n_state = len(limited), v.shape[1]
+    for row in nb.prange(out.shape[0]):
+        if row < n_voltage:
+            node = limited[row]
+            for s in range(n_state):
+                out[row, s] = v[node, s]
+            continue
+        i = row - n_voltage
+        for s in range(n_state):
+            out[row, s] = source[i] * drive[s]
+        for p in range(indptr[i], indptr[i + 1]):
+            y, node = data[p], indices[p]
+            for s in range(n_state):
+                out[row, s] += y * v[node, s]
+
+
+@nb.njit(cache=True, parallel=True)
+def fill_power(p_shapes, q_shapes, shape, p_scale, q_scale, spread, tan_phi, step, out):
+    """Fill what each port draws in each state, one thread per port."""
+    for k in nb.prange(out.shape[0]):
+        row, a, b = shape[k], p_scale[k], q_scale[k]
+        for s in range(out.shape[1]):
+            t = step[s]
+            p = a * p_shapes[row, t] + spread[k]
+            q = b * q_shapes[row, t] + tan_phi * spread[k]
+            out[k, s] = complex(p, q)

@@ -32,7 +32,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from gridsite.feeder.kernels import solve_states
+from gridsite.feeder.kernels import fill_power, solve_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -56,7 +56,8 @@ class States:
 
     State ``s`` draws ``p_shapes[shape_of_port, step[s]] * p_scale`` at each port,
     plus ``added[s] * (1 + j tan_phi)`` at port ``added_port[s]`` (-1: none),
-    plus ``spread[k] * (1 + j tan_phi)`` at every port ``k``. All in pu.
+    plus ``spread[k] * (1 + j tan_phi)`` at every port ``k``. All in pu. Sources
+    hold their voltages times ``drive[step[s]]`` (1 by default).
     """
 
     p_shapes: NDArray[np.float64]
@@ -66,6 +67,7 @@ class States:
     q_scale: NDArray[np.float64]
     spread: NDArray[np.float64]
     tan_phi: float
+    drive: NDArray[np.complex128] | None = None
 
     def power(self, steps: NDArray[np.int64]) -> NDArray[np.complex128]:
         """
@@ -81,11 +83,19 @@ class States:
         numpy.ndarray of complex, shape (n_port, n_step)
             Load positive. [pu]
         """
-        p = self.p_scale[:, None] * self.p_shapes[self.shape_of_port][:, steps]
-        q = self.q_scale[:, None] * self.q_shapes[self.shape_of_port][:, steps]
-        return (p + self.spread[:, None]) + 1j * (
-            q + self.tan_phi * self.spread[:, None]
+        out = np.empty((len(self.p_scale), len(steps)), dtype=np.complex128)
+        fill_power(
+            self.p_shapes,
+            self.q_shapes,
+            self.shape_of_port,
+            self.p_scale,
+            self.q_scale,
+            self.spread,
+            self.tan_phi,
+            steps,
+            out,
         )
+        return out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,22 +203,29 @@ class Block:
         data = np.concatenate([np.ones(n), -np.ones(int(back.sum()))])
         return sp.csc_array((data, (rows, cols)), shape=(len(self.nodes), n))
 
-    def currents(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
+    def currents(
+        self,
+        v: NDArray[np.complex128],
+        drive: NDArray[np.complex128] | None = None,
+    ) -> NDArray[np.complex128]:
         """
         Return the currents of the block's terminals.
 
         Parameters
         ----------
-        v : numpy.ndarray of complex, shape (n_node, ...)
+        v : numpy.ndarray of complex, shape (n_node, n_state)
             Voltages. [pu]
+        drive : numpy.ndarray of complex, shape (n_state,), optional
+            Factor of the source voltages in each state; 1 by default. [-]
 
         Returns
         -------
-        numpy.ndarray of complex, shape (n_terminal, ...)
+        numpy.ndarray of complex, shape (n_terminal, n_state)
             Currents into the elements. [pu]
         """
         out: NDArray[np.complex128] = self.terminal_y @ v
-        out += self.terminal_source.reshape(-1, *([1] * (v.ndim - 1)))
+        at = np.flatnonzero(self.terminal_source)
+        out[at] += self.terminal_source[at, None] * (1.0 if drive is None else drive)
         return out
 
     def solve(
@@ -254,6 +271,9 @@ class Block:
         if v_start is None or start_of is None:
             v_start = self.v_no_load[:, None]
             start_of = np.zeros(n_state, dtype=np.int64)
+        drive = states.drive
+        if drive is None:
+            drive = np.ones(states.p_shapes.shape[1], dtype=np.complex128)
         v = np.empty((len(self.nodes), n_state), dtype=np.complex128)
         residual = np.empty(n_state)
         iterations = np.zeros(n_state, dtype=np.int64)
@@ -271,6 +291,7 @@ class Block:
             states.q_scale,
             states.spread,
             states.tan_phi,
+            drive,
             step,
             added_port,
             added,

@@ -63,6 +63,8 @@ class Profiles:
         Active power where the shape is 1, load positive. [kW]
     q_scale_kvar : numpy.ndarray of float, shape (n_port,)
         Reactive power where the shape is 1, lagging positive. [kvar]
+    source_factor : numpy.ndarray of complex, shape (n_step,), optional
+        Factor of the feeder's source voltages at each step; 1 by default. [-]
 
     Raises
     ------
@@ -90,6 +92,7 @@ class Profiles:
     shape_of_port: NDArray[np.intp]
     p_scale_kw: Floats
     q_scale_kvar: Floats
+    source_factor: NDArray[np.complex128] | None = None
 
     def __post_init__(self) -> None:
         _check_time(self.time)
@@ -110,6 +113,12 @@ class Profiles:
                 at = np.argwhere(~np.isfinite(values))[0].tolist()
                 msg = f"profiles: {name} is missing or infinite at {at}"
                 raise DataError(msg)
+        factor = self.source_factor
+        if factor is not None and not (
+            factor.shape == self.time.shape and np.isfinite(factor).all()
+        ):
+            msg = f"profiles: source_factor needs {len(self.time)} finite values"
+            raise DataError(msg)
         rows = self.shape_of_port
         if rows.dtype.kind not in "iu" or not np.isin(rows, range(shapes[0])).all():
             msg = f"profiles: shape_of_port must be whole, from 0 to {shapes[0] - 1}"

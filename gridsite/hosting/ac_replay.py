@@ -166,13 +166,13 @@ class _BlockReplay:
     def _find_high(self) -> None:
         """Find voltages that rise above their limit (a load should not do that)."""
         case = self.case
-        most = case.limits.voltage_max_pu
-        highest = case.base_highest[case.limited].max(initial=0.0)
+        most = case.v_max[:, None]
+        highest = case.base_highest[case.limited]
         if not self.idle:
-            highest = max(highest, float(np.abs(self.v[case.limited]).max(initial=0.0)))
+            highest = np.maximum(highest, np.abs(self.v[case.limited]).max(axis=1))
         self.base_high = np.zeros((len(case.limited), len(case.time)), dtype=bool)
         self.high = self.base_high
-        if not highest <= most:
+        if not (highest <= case.v_max).all():
             base, now = np.abs(case.v[case.limited]), np.abs(self.v[case.limited])
             rise = now - base
             self.base_high = base > most
@@ -250,9 +250,9 @@ class _BlockReplay:
                 "criterion": "voltage high",
                 "time": case.time[step].astype(object),
                 "value": value,
-                "limit": case.limits.voltage_max_pu,
+                "limit": case.v_max[row],
                 "base_value": np.abs(case.v[case.limited[row], step]),
-                "excess": value - case.limits.voltage_max_pu,
+                "excess": value - case.v_max[row],
                 "kind": np.where(self.base_high[row, step], "worsened", "new"),
                 "unit": "pu",
             }
@@ -265,7 +265,8 @@ class _BlockReplay:
         scale = (terminals["base_a"] / terminals["rated_a"]).to_numpy(dtype=float)
         plan = case.base_peaks
         if not self.idle:
-            plan = np.abs(case.block.currents(self.v)).max(axis=1, initial=0.0)
+            plan = np.abs(case.block.currents(self.v, case.drive))
+            plan = plan.max(axis=1, initial=0.0)
         frame = pd.DataFrame(
             {
                 "element": terminals["element"].to_numpy(),

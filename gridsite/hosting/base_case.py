@@ -20,8 +20,9 @@ import pandas as pd
 import scipy.sparse as sp
 
 from gridsite.errors import BaseCaseError, ConfigError, DataError
-from gridsite.feeder.kernels import fill_slack
+from gridsite.feeder.kernels import fill_phasors, fill_slack
 from gridsite.feeder.powerflow import Block, States
+from gridsite.hosting.kernels import least_slack
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 #: States evaluated at once, to bound memory. [values]
-_EVALUATE_VALUES = 3_000_000
+_EVALUATE_VALUES = 2_000_000
 
 
 def port_profiles(feeder: Feeder, loads: Profiles) -> Profiles:
@@ -265,6 +266,9 @@ class BaseCase:
         self.time = profiles.time
         self.tan_phi = float(np.sqrt(1.0 / power_factor**2 - 1.0))
         self.states = _block_states(self.block, profiles, self.tan_phi)
+        drive = profiles.source_factor
+        #: factor of the source voltages at each step
+        self.drive = np.ones(len(self.time), complex) if drive is None else drive
         solution = self.block.solve(self.states, np.arange(len(self.time)))
         if not solution.converged.all():
             failed = np.flatnonzero(~solution.converged)
@@ -286,13 +290,15 @@ class BaseCase:
         nodes = feeder.nodes.iloc[block.nodes]
         limited = nodes["limited"].to_numpy(dtype=bool) & limits.on("voltage")
         self.limited = np.flatnonzero(limited)
+        kv = nodes["voltage_kv"].to_numpy(dtype=float)
+        self.v_min = limits.voltage_min_of(kv[self.limited])
+        self.v_max = limits.voltage_max_of(kv[self.limited])
         terminals = feeder.terminals.iloc[block.terminals]
         kind = terminals["criterion"].to_numpy()
-        rated_a = terminals["rated_a"].to_numpy(dtype=float) * np.select(
-            [kind == "line current", kind == "transformer current"],
-            [limits.line_loading_max, limits.transformer_loading_max],
-            default=1.0,
-        )
+        at_kv = feeder.nodes["voltage_kv"].to_numpy(dtype=float)[terminals["node"]]
+        lowest_kv = pd.Series(at_kv).groupby(terminals["element"].to_numpy())
+        rated_a = terminals["rated_a"].to_numpy(dtype=float)
+        rated_a = rated_a * limits.loading_max_of(kind, lowest_kv.transform("min"))
         if limits.source_kva is not None:
             # the source holds its voltage: a limit on kVA is one on current
             held = np.ones(len(feeder.nodes))
@@ -323,15 +329,13 @@ class BaseCase:
                     "own connection",
                 ],
                 "limit": [
-                    *[limits.voltage_min_pu] * v_count,
+                    *self.v_min,
                     *self.rating_pu,
                     limits.voltage_change_pu,
                 ],
             }
         )
-        self.scale = np.concatenate(
-            [np.full(v_count, 1.0 - limits.voltage_min_pu), self.rating_pu]
-        )
+        self.scale = np.concatenate([1.0 - self.v_min, self.rating_pu])
         self.materiality = np.concatenate(
             [
                 np.full(v_count, limits.materiality_voltage_pu),
@@ -340,7 +344,7 @@ class BaseCase:
         )
         self.n_row = v_count + i_count
 
-    def row_slack(self, v: NDArray[np.complex128]) -> Floats:
+    def row_slack(self, v: NDArray[np.complex128], step: Ints | None = None) -> Floats:
         """
         Return what is left of each row but the last.
 
@@ -348,6 +352,8 @@ class BaseCase:
         ----------
         v : numpy.ndarray of complex, shape (n_node, n_state)
             Voltages. [pu]
+        step : numpy.ndarray of int, shape (n_state,), optional
+            Step of each state; all steps in order by default.
 
         Returns
         -------
@@ -355,19 +361,43 @@ class BaseCase:
             Slack, negative where the limit is broken. [pu]
         """
         slack = np.empty((self.n_row, v.shape[1]))
-        matrix = self.rated_y
         fill_slack(
             v,
             self.limited,
-            self.limits.voltage_min_pu,
-            matrix.indptr,
-            matrix.indices,
-            matrix.data,
+            self.v_min,
+            self.rated_y.indptr,
+            self.rated_y.indices,
+            self.rated_y.data,
             self.block.terminal_source[self.rated],
+            self.drive,
+            np.arange(v.shape[1]) if step is None else step,
             self.rating_pu,
             slack,
         )
         return slack
+
+    @cached_property
+    def phasors(self) -> NDArray[np.complex128]:
+        """
+        Return the base-case phasor that each row limits.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_row, n_step)
+            Node voltages, then terminal currents. [pu]
+        """
+        out = np.empty((self.n_row, len(self.time)), dtype=np.complex128)
+        fill_phasors(
+            self.v,
+            self.limited,
+            self.rated_y.indptr,
+            self.rated_y.indices,
+            self.rated_y.data,
+            self.block.terminal_source[self.rated],
+            self.drive,
+            out,
+        )
+        return out
 
     def port_voltage(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
         """
@@ -475,7 +505,9 @@ class BaseCase:
         numpy.ndarray, shape (n_terminal,)
             Currents. [pu]
         """
-        out: Floats = np.abs(self.block.currents(self.v)).max(axis=1, initial=0.0)
+        out: Floats = np.abs(self.block.currents(self.v, self.drive)).max(
+            axis=1, initial=0.0
+        )
         return out
 
     @cached_property
@@ -519,16 +551,16 @@ class BaseCase:
 
     def losses(self, v: NDArray[np.complex128]) -> Floats:
         """
-        Return the losses of the block's lines and transformers at each state.
+        Return the losses of the block's lines and transformers at each step.
 
         Parameters
         ----------
-        v : numpy.ndarray of complex, shape (n_node, n_state)
+        v : numpy.ndarray of complex, shape (n_node, n_step)
             Voltages. [pu]
 
         Returns
         -------
-        numpy.ndarray, shape (n_state,)
+        numpy.ndarray, shape (n_step,)
             Power that enters elements and does not leave them. [pu]
         """
         inner, node, fixed = self._terminal_of_source
@@ -538,14 +570,14 @@ class BaseCase:
         total = np.zeros(v.shape[1])
         at_source = np.flatnonzero(node < 0)
         for i in at_source:
-            current = (matrix[[i]] @ v)[0] + source[i]
-            total += np.real(fixed[i] * np.conj(current))
+            current = (matrix[[i]] @ v)[0] + source[i] * self.drive
+            total += np.real(fixed[i] * self.drive * np.conj(current))
         free = np.flatnonzero(node >= 0)
         n = len(self.block.nodes)
         ends = sp.csr_array(
             (np.ones(len(free)), (node[free], free)), shape=(n, len(inner))
         )
-        into = (ends @ matrix) @ v + (ends @ source)[:, None]
+        into = (ends @ matrix) @ v + (ends @ source)[:, None] * self.drive
         total += np.einsum("ns,ns->s", v.real, into.real)
         total += np.einsum("ns,ns->s", v.imag, into.imag)
         return total
@@ -644,20 +676,37 @@ class BaseCase:
                 start_of=step[at],
                 tolerance_pu=tolerance_pu,
             )
-            scaled = self._scaled_slack(solution.v, port[at], step[at])
-            chosen = np.argmin(scaled, axis=0) if only is None else only[at]
-            lowest = scaled[chosen, np.arange(scaled.shape[1])]
-            slack[at] = np.where(solution.converged, lowest, -np.inf)
-            row[at] = np.where(solution.converged, chosen, -1)
+            least, which = self._least_slack(
+                solution.v, port[at], step[at], None if only is None else only[at]
+            )
+            slack[at] = np.where(solution.converged, least, -np.inf)
+            row[at] = np.where(solution.converged, which, -1)
         return slack, row
 
-    def _scaled_slack(
-        self, v: NDArray[np.complex128], port: Ints, step: Ints
-    ) -> Floats:
-        """Return slack over size for all rows; +inf where the base is broken."""
-        scaled = np.full((self.n_row + 1, len(step)), np.inf)
-        scaled[:-1] = self.row_slack(v) / self.scale[:, None]
-        scaled[:-1][self.broken[:, step]] = np.inf
+    def _least_slack(
+        self, v: NDArray[np.complex128], port: Ints, step: Ints, only: Ints | None
+    ) -> tuple[Floats, Ints]:
+        """Return the least slack over size of each state, and its row."""
+        least = np.empty(len(step))
+        which = np.empty(len(step), dtype=np.int64)
+        every = np.full(len(step), -1) if only is None else only
+        least_slack(
+            v,
+            self.limited,
+            self.v_min,
+            self.rated_y.indptr,
+            self.rated_y.indices,
+            self.rated_y.data,
+            self.block.terminal_source[self.rated],
+            self.drive,
+            self.rating_pu,
+            self.scale,
+            self.broken,
+            step,
+            every,
+            least,
+            which,
+        )
         if self.limits.on("voltage change"):
             node, back = self.block.port_node[port], self.block.port_return[port]
             state = np.arange(len(step))
@@ -666,8 +715,11 @@ class BaseCase:
             base = base - np.where(ground, 0.0, self.v[back, step])
             now = now - np.where(ground, 0.0, v[back, state])
             change = self.limits.voltage_change_pu
-            scaled[-1] = (change - (np.abs(base) - np.abs(now))) / change
-        return scaled
+            own = (change - (np.abs(base) - np.abs(now))) / change
+            wanted = (every < 0) | (every == self.n_row)
+            first = wanted & ~(own >= least)
+            least[first], which[first] = own[first], self.n_row
+        return least, which
 
 
 def _block_states(block: Block, profiles: Profiles, tan_phi: float) -> States:
@@ -681,4 +733,5 @@ def _block_states(block: Block, profiles: Profiles, tan_phi: float) -> States:
         q_scale=profiles.q_scale_kvar[ports] / block.base_kva,
         spread=np.zeros(len(ports)),
         tan_phi=tan_phi,
+        drive=profiles.source_factor,
     )

@@ -17,8 +17,9 @@ import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.hosting.base_case import GridCase
-from gridsite.hosting.envelope import Envelope
+from gridsite.hosting.envelope import Envelope, energy_rating, hours_rating
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.response import Response
 from gridsite.hosting.screening import Screen
 from gridsite.hosting.search import largest_passing
 from gridsite.hosting.service import service_headroom_kw
@@ -239,6 +240,8 @@ def _at_source(
         p_kw[row],
         q_kvar[row],
         power_factor=settings.power_factor,
+        rule=grid.limits.service_rule,
+        phases=group["phases"].tolist(),
     ).min(axis=1)
     cap = grid.limits.search_cap_kw
     rated = group["service_a"].notna().to_numpy() & grid.limits.on("service")
@@ -290,6 +293,8 @@ class _Rating:
                 p_kw[row[known]],
                 q_kvar[row[known]],
                 power_factor=settings.power_factor,
+                rule=case.limits.service_rule,
+                phases=group.loc[known, "phases"].tolist(),
             )
         self.linear = self._linear_capacity()
 
@@ -368,7 +373,8 @@ class _Rating:
             matrix = case.rated_y[[row - case.n_voltage]]
             v = case.v[:, step]
             now = (matrix @ v)[0]
-            now += case.block.terminal_source[case.rated[row - case.n_voltage]]
+            source = case.block.terminal_source[case.rated[row - case.n_voltage]]
+            now += source * case.drive[step]
             drawn = (1 - 1j * case.tan_phi) / np.conj(case.port_voltage(v)[ports])
             reach = -(matrix @ case.block.impedance[:, ports])[0]
             change = reach[:, None] * drawn
@@ -404,32 +410,30 @@ class _Rating:
         """Find firm and flexible capacity of the chosen rows."""
         case, tolerance = self.case, self.settings.tolerance_kw
         cap = case.limits.search_cap_kw
+        response = Response(case)
+        envelope = Envelope(
+            response,
+            self.port[chosen],
+            self.linear[:, chosen],
+            np.minimum(self.service[chosen], cap),
+        )
         service = np.minimum(self.service[chosen].min(axis=1), cap)
-        start = np.minimum(self.linear[:, chosen].min(axis=0), service)
-        row = self.linear[:, chosen].argmin(axis=0)
-        step = self._worst_step(row)
+        step = envelope.grid_kw.argmin(axis=1)
+        every = np.arange(len(chosen))
+        start = np.minimum(envelope.grid_kw[every, step], service)
         found = largest_passing(
             case, self.port[chosen], step, start, service, tolerance
         )
         kw, row, step = found.kw, found.row, step.copy()
         failed = ~found.converged
-        screen = Screen(case) if self.settings.screen else None
+        screen = Screen(response) if self.settings.screen else None
         self._verify(chosen, kw, row, step, failed, screen, out)
         bound = kw >= service - tolerance
         own = (self.service[chosen].min(axis=1) <= cap) & bound & (row < 0)
         self._fill(out, chosen, kw, row, step, own, failed)
         good = ~failed & ~((row < 0) & ~own)
         if good.any():
-            self._flexible(out, chosen[good], kw[good])
-
-    def _worst_step(self, row: Ints) -> Ints:
-        """Return the step at which each row has least slack in the base case."""
-        case = self.case
-        slack = np.where(case.broken, np.inf, case.slack)
-        worst = slack.argmin(axis=1) if len(slack) else np.zeros(0, dtype=np.int64)
-        lowest = np.abs(case.v).min(axis=0).argmin()
-        out: Ints = np.append(worst, lowest)[row].astype(np.int64)
-        return out
+            self._flexible(out, chosen, kw, envelope, good)
 
     def _verify(
         self,
@@ -541,21 +545,24 @@ class _Rating:
         out.loc[at, "second_criterion"] = np.where(finite, kinds[second], "")
         out.loc[at, "second_element"] = np.where(finite, names[second], "")
 
-    def _flexible(self, out: pd.DataFrame, rows: Ints, firm: Floats) -> None:
+    def _flexible(
+        self,
+        out: pd.DataFrame,
+        rows: Ints,
+        firm: Floats,
+        envelope: Envelope,
+        good: NDArray[np.bool_],
+    ) -> None:
         """Write flexible capacities."""
-        envelope = Envelope(
-            self.case,
-            self.port[rows],
-            self.linear[:, rows],
-            np.minimum(self.service[rows], self.case.limits.search_cap_kw),
-            firm,
-            tolerance_kw=self.settings.tolerance_kw,
-        )
-        energy, hours, curtailed = envelope.flexible(0.98)
-        at = out.index[rows]
-        out.loc[at, "flexible_energy98_kw"] = energy
-        out.loc[at, "flexible_hours98_kw"] = hours
-        out.loc[at, "energy98_steps_curtailed"] = curtailed
+        firm = np.where(good, firm, 0.0)
+        envelope.confirm(firm, energy_rating(envelope.headroom_kw(firm), 0.98))
+        headroom = envelope.headroom_kw(firm)
+        energy = energy_rating(headroom, 0.98)
+        at = out.index[rows[good]]
+        out.loc[at, "flexible_energy98_kw"] = energy[good]
+        out.loc[at, "flexible_hours98_kw"] = hours_rating(headroom, 0.98)[good]
+        curtailed = (headroom < energy[:, None]).sum(axis=1)
+        out.loc[at, "energy98_steps_curtailed"] = curtailed[good]
 
 
 def capacity_summary(table: pd.DataFrame) -> dict[str, Any]:

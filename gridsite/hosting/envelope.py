@@ -1,10 +1,12 @@
 """
 Headroom of each load at every step, and the flexible capacities it allows.
 
-The headroom at a step is estimated limit by limit: slack over a slope that
-comes from two AC searches (at the step of least and of most slack) and varies
-linearly with slack between them. Steps that a reported value curtails are then
-confirmed in AC power flow, and lowered where the estimate was too high.
+The load at which a limit binds is computed for every step from the second-order
+response of the block (`gridsite.hosting.response`), for each limit that may bind
+first. AC searches at some steps, from the tightest to the loosest, give what the
+formula leaves out, as a factor that is interpolated between them. Of the steps
+that reported values curtail, the lowest and a random sample are confirmed in AC
+power flow, and the largest excess found is taken off the rest.
 """
 
 from __future__ import annotations
@@ -13,27 +15,42 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridsite.hosting.kernels import binding_load, weighted_sums
 from gridsite.hosting.search import largest_passing
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gridsite.hosting.base_case import BaseCase
+    from gridsite.hosting.response import Response
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-#: Steps at which the limit that binds first is looked for.
-_FOLLOWED = 8
+#: Shares of the steps, from the tightest on, at which AC searches calibrate.
+_CALIBRATED_AT = (0.0, 0.003, 0.02, 0.08, 0.3, 0.65, 1.0)
 
-#: Width of the AC searches that give the slopes. [kW]
-_SLOPE_TOLERANCE_KW = 0.01
+#: Limits further behind the first than this are not followed: by linear estimate,
+#: and by the second-order one at the steps looked at. [-]
+_CANDIDATE, _FOLLOWED = 1.3, 1.002
+
+#: Steps, spread over the load, at which limits are compared.
+_LOOKED_AT = 64
+
+#: Estimates held at once. [values]
+_BATCH_VALUES = 4_000_000
+
+#: Second-order weights below this share of the largest are left out. [-]
+_NEGLIGIBLE = 1e-4
+
+#: Width of the AC searches that calibrate. [kW]
+_SEARCH_TOLERANCE_KW = 0.01
 
 #: Up to so many steps, all of them are confirmed in AC.
 _CONFIRMED_WHOLE = 1_000
 
 #: Curtailed steps of each load that are confirmed in AC: lowest, and at random.
-_CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 24, 40
+_CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 12, 12
 
 
 class Envelope:
@@ -42,43 +59,47 @@ class Envelope:
 
     Parameters
     ----------
-    case : BaseCase
-        The block.
+    response : Response
+        Of the block.
     port : numpy.ndarray of int, shape (n,)
         Where the loads are added.
-    linear : numpy.ndarray, shape (n_row, n)
+    linear : numpy.ndarray, shape (n_row + 1, n)
         Linear estimate of the load at which each limit binds. [kW]
     cap_kw : numpy.ndarray, shape (n, n_step)
         Largest headroom at each step: the service, or the search cap. [kW]
-    firm_kw : numpy.ndarray, shape (n,)
-        Firm capacity, a lower bound of every headroom. [kW]
-    tolerance_kw : float
-        Width of AC searches that confirm values. [kW]
+
+    Attributes
+    ----------
+    grid_kw : numpy.ndarray, shape (n, n_step)
+        What the grid leaves at each step, whatever the service. [kW]
+    row : numpy.ndarray of int, shape (n, n_step)
+        The limit that leaves it; -1 for none.
+    error_kw : numpy.ndarray
+        Estimate less AC truth at the random steps that were confirmed. [kW]
     """
 
     def __init__(
-        self,
-        case: BaseCase,
-        port: Ints,
-        linear: Floats,
-        cap_kw: Floats,
-        firm_kw: Floats,
-        *,
-        tolerance_kw: float,
+        self, response: Response, port: Ints, linear: Floats, cap_kw: Floats
     ) -> None:
-        self.case, self.port, self.firm_kw = case, port, firm_kw
-        self.tolerance_kw = tolerance_kw
-        self.cap_kw = cap_kw
-        #: what the grid leaves at each step (estimate), whatever the service
+        self.case: BaseCase = response.case
+        self.response, self.port, self.cap_kw = response, port, cap_kw
         self.grid_kw = np.full(cap_kw.shape, np.inf)
-        for row in self._followed(linear):
-            at = np.flatnonzero(row >= 0)
-            self._lower_to(at, row[at], linear[row[at], at])
+        self.row = np.full(cap_kw.shape, -1, dtype=np.int32)
+        self.error_kw = np.zeros(0)
+        every, row = self._followed(linear)
+        step = max(1, _BATCH_VALUES // max(cap_kw.shape[1], 1))
+        for first in range(0, len(row), step):
+            at = slice(first, first + step)
+            self._lower_to(every[at], row[at])
 
-    @property
-    def headroom_kw(self) -> Floats:
+    def headroom_kw(self, firm_kw: Floats) -> Floats:
         """
         Return the headroom at each step.
+
+        Parameters
+        ----------
+        firm_kw : numpy.ndarray, shape (n,)
+            Firm capacity, a lower bound of every headroom. [kW]
 
         Returns
         -------
@@ -86,156 +107,218 @@ class Envelope:
             Estimate, lowered where AC power flow found it too high. [kW]
         """
         out: Floats = np.minimum(self.grid_kw, self.cap_kw)
-        return np.maximum(out, self.firm_kw[:, None], out=out)
+        return np.maximum(out, firm_kw[:, None], out=out)
 
-    def _followed(self, linear: Floats) -> list[Ints]:
+    def _followed(self, linear: Floats) -> tuple[Ints, Ints]:
         """
-        Return the limits that each load may meet first; -1 for none.
+        Return pairs of load and limit that bind first at some looked-at step.
 
-        One for the step of least slack and one for each of some steps spread
-        over the range of total load, from linear estimates.
+        Candidates by linear estimate, chosen by the second-order one.
         """
         case = self.case
-        n = linear.shape[1]
-        every = np.arange(n)
-        own = [np.full(n, case.n_row)] if case.limits.on("voltage change") else []
-        if not case.n_row:
-            return own
-        low = linear[:-1].argmin(axis=0)
-        picked = [np.where(np.isfinite(linear[low, every]), low, -1)]
-        steps = np.argsort(np.abs(case.v).sum(axis=0), kind="stable")
-        spread = np.linspace(0, len(steps) - 1, _FOLLOWED).astype(int)
-        slack = np.where(case.broken, np.inf, case.slack)
-        least = slack.min(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            per_slack = linear[:-1] / least[:, None]
-        per_slack = np.where(np.isfinite(per_slack), per_slack, np.inf)
-        for step in np.unique(steps[spread]):
-            with np.errstate(invalid="ignore"):
-                there = slack[:, step][:, None] * per_slack
-            there = np.where(np.isfinite(there), there, np.inf)
-            row = there.argmin(axis=0)
-            row = np.where(np.isfinite(there[row, every]), row, -1)
-            for earlier in picked:
-                row = np.where(row == earlier, -1, row)
-            picked.append(row)
-        return [row for row in [*picked, *own] if (row >= 0).any()]
+        marked = np.zeros(linear.shape, dtype=np.bool_)
+        marked[-1] = case.limits.on("voltage change")
+        if case.n_row:
+            steps = self._looked_at()
+            slack = self.response.row_slack[:, steps]
+            least = self.response.row_slack.min(axis=1)
+            with np.errstate(divide="ignore", invalid="ignore"):
+                inverse = linear[:-1] / least[:, None]
+            inverse = np.where(np.isfinite(inverse), inverse, np.inf)
+            for k in range(linear.shape[1]):
+                use = np.isfinite(inverse[:, k]) & (inverse[:, k] > 0.0)
+                near = np.full(slack.shape, np.inf)
+                near[use] = slack[use] * inverse[use, k, None]
+                low = np.minimum(near.min(axis=0), linear[-1, k])
+                marked[:-1, k] = (near < _CANDIDATE * low).any(axis=1)
+        load, row = np.nonzero(marked.T)
+        if case.n_row and len(row):
+            kept = self._first_at(load, row, steps)
+            load, row = load[kept], row[kept]
+        return load, row
 
-    def _lower_to(self, at: Ints, row: Ints, linear: Floats) -> None:
-        """Lower the headroom of each load to what one of its limits leaves."""
-        case = self.case
-        change = row == case.n_row
-        slack = np.empty((len(at), len(case.time)))
-        slack[~change] = np.where(
-            case.broken[row[~change]], np.inf, case.slack[row[~change]]
-        )
-        # the voltage change depends on how low voltage is already
-        slack[change] = np.abs(case.port_voltage(case.v))[self.port[at[change]]]
-        finite = np.where(np.isfinite(slack), slack, -np.inf)
-        ends = np.stack([slack.argmin(axis=1), finite.argmax(axis=1)])
-        every = np.arange(len(at))
-        x = np.stack([slack[every, step] for step in ends])
-        size = np.where(change, case.limits.voltage_change_pu, x)
-        start = linear * size / size[0]
-        kw = np.stack(
+    def _looked_at(self) -> Ints:
+        """Return steps spread over the load, and the tightest of each limit."""
+        order = np.argsort(self.response.v_size.sum(axis=0), kind="stable")
+        spread = np.linspace(0, len(order) - 1, min(_LOOKED_AT, len(order)))
+        tightest = self.response.row_slack.argmin(axis=1)
+        return np.unique(np.append(order[spread.astype(np.int64)], tightest))
+
+    def _first_at(self, load: Ints, row: Ints, steps: Ints) -> NDArray[np.bool_]:
+        """Return which pairs bind first, or almost, at one of some steps."""
+        width = max(1, _BATCH_VALUES // len(steps))
+        estimate = np.concatenate(
             [
-                self._at(at, row, step, guess)
-                for step, guess in zip(ends, start, strict=True)
+                self._binding(
+                    load[first : first + width], row[first : first + width], steps
+                )
+                for first in range(0, len(row), width)
             ]
         )
-        slope = size / np.maximum(kw, 1e-9)
-        with np.errstate(invalid="ignore", divide="ignore"):
-            tilt = (slope[1] - slope[0]) / (x[1] - x[0])
-        tilt = np.where(np.isfinite(tilt), tilt, 0.0)
-        bounded = np.where(np.isfinite(slack), slack, x[0][:, None])
-        line = slope[0][:, None] + tilt[:, None] * (bounded - x[0][:, None])
-        size_all = np.where(change[:, None], case.limits.voltage_change_pu, slack)
-        with np.errstate(divide="ignore"):
-            estimate = size_all / line
-        estimate = np.where(estimate >= 0.0, estimate, np.inf)
-        self.grid_kw[at] = np.minimum(self.grid_kw[at], estimate)
+        low = np.full((len(self.port), len(steps)), np.inf)
+        np.minimum.at(low, load, estimate)
+        first = np.isfinite(estimate) & (estimate <= _FOLLOWED * low[load])
+        kept: NDArray[np.bool_] = first.any(axis=1)
+        return kept
 
-    def _at(self, at: Ints, row: Ints, step: Ints, start: Floats) -> Floats:
-        """Return the load at which one limit binds at one step, in AC. [kW]"""
-        cap = np.full(len(at), self.case.limits.search_cap_kw)
-        found = largest_passing(
-            self.case,
-            self.port[at],
-            step,
-            np.clip(start, 1.0, cap),
-            cap,
-            _SLOPE_TOLERANCE_KW,
-            only=row,
+    def _lower_to(self, load: Ints, row: Ints) -> None:
+        """Lower the headroom of each load to what one of its limits leaves."""
+        every = np.arange(len(self.case.time))
+        estimate = self._binding(load, row, every) * self.case.block.base_kva
+        self._calibrate(estimate, load, row)
+        for i, (k, r) in enumerate(zip(load, row, strict=True)):
+            lower = estimate[i] < self.grid_kw[k]
+            self.grid_kw[k, lower] = estimate[i, lower]
+            self.row[k, lower] = r
+
+    def _binding(self, load: Ints, row: Ints, steps: Ints) -> Floats:
+        """Return the load at which each limit binds, to second order. [pu]"""
+        case, response = self.case, self.response
+        port = self.port[load]
+        own = row == case.n_row
+        out = np.empty((len(row), len(steps)))
+        base = second = np.zeros(out.shape, dtype=np.complex128)
+        skip = np.zeros(out.shape, dtype=np.bool_)
+        z = np.array(response.z_port[port, port])
+        limit = np.full(len(row), case.limits.voltage_change_pu)
+        whole = len(steps) == len(case.time)
+        at = slice(None) if whole else steps
+        if not own.all():
+            inner = np.where(own, 0, row)
+            base = case.phasors[:, at][inner]
+            skip = case.broken[:, at][inner] & ~own[:, None]
+            bound = np.concatenate([case.v_min, case.rating_pu])[inner]
+            limit = np.where(own, limit, bound)
+            weight = response.row_z[inner] * np.conj(response.z_port[:, port].T)
+            weight[own] = 0.0
+            z = np.where(own, z, response.row_z[inner, port])
+            size = np.abs(weight)
+            weight[size < _NEGLIGIBLE * size.max(axis=1, keepdims=True)] = 0.0
+            second = np.empty(out.shape, dtype=np.complex128)
+            weighted_sums(weight, response.admittance[:, at], second)
+        binding_load(
+            port,
+            np.where(own, 0, np.where(row < case.n_voltage, 1, 2)),
+            base,
+            limit,
+            skip,
+            z,
+            second,
+            response.v_port[:, at],
+            np.ascontiguousarray(np.diagonal(response.z_port)),
+            response.m_own[:, at],
+            case.tan_phi,
+            out,
         )
-        return found.kw
+        return out
 
-    def flexible(self, share: float) -> tuple[Floats, Floats, Ints]:
+    def _calibrate(self, estimate: Floats, load: Ints, row: Ints) -> None:
+        """Scale estimates by what AC searches at some steps find."""
+        last = np.isfinite(estimate).sum(axis=1) - 1
+        kept = np.flatnonzero(last >= 0)
+        if not len(kept):
+            return
+        share = np.array(_CALIBRATED_AT)
+        place = np.rint(share * last[kept, None]).astype(np.int64)
+        step = np.stack(
+            [
+                np.argpartition(estimate[at], np.unique(want))[want]
+                for at, want in zip(kept, place, strict=True)
+            ]
+        )
+        guess = np.take_along_axis(estimate[kept], step, axis=1)
+        which = np.repeat(kept, len(share))
+        found = self._search(load[which], row[which], step.ravel(), guess.ravel())
+        found = found.reshape(guess.shape)
+        usable = np.isfinite(found) & (guess > _SEARCH_TOLERANCE_KW)
+        factor = np.where(usable, found / np.where(usable, guess, 1.0), np.nan)
+        for i, at in enumerate(kept):
+            good = usable[i]
+            if good.any():
+                line = estimate[at]
+                line *= np.interp(line, guess[i, good], factor[i, good])
+
+    def _search(self, load: Ints, row: Ints, step: Ints, guess: Floats) -> Floats:
+        """Return the load at which one limit binds at one step, in AC. [kW]"""
+        most = self.case.limits.search_cap_kw
+        near = guess < most
+        out = np.full(len(guess), np.nan)
+        if near.any():
+            found = largest_passing(
+                self.case,
+                self.port[load[near]],
+                step[near],
+                guess[near],
+                np.full(int(near.sum()), 2.0 * most),
+                _SEARCH_TOLERANCE_KW,
+                only=row[near],
+            )
+            out[near] = np.where(found.row >= 0, found.kw, np.nan)
+        return out
+
+    def confirm(self, firm_kw: Floats, rating: Floats) -> None:
         """
-        Return flexible capacity by energy and by hours, confirmed in AC.
+        Take the largest excess found in AC off the grid's headroom.
 
         Parameters
         ----------
-        share : float
-            Share of energy, and of hours, that must be served. [-]
-
-        Returns
-        -------
-        energy_kw : numpy.ndarray, shape (n,)
-            Largest rating whose energy is served to that share. [kW]
-        hours_kw : numpy.ndarray, shape (n,)
-            Largest rating served in full in that share of steps. [kW]
-        curtailed : numpy.ndarray of int, shape (n,)
-            Steps at which ``energy_kw`` is curtailed.
+        firm_kw : numpy.ndarray, shape (n,)
+            Firm capacity. [kW]
+        rating : numpy.ndarray, shape (n,)
+            The largest rating of interest; steps below it matter most. [kW]
         """
-        self._confirm(energy_rating(self.headroom_kw, share))
-        headroom = self.headroom_kw
-        energy = energy_rating(headroom, share)
-        hours = hours_rating(headroom, share)
-        return energy, hours, (headroom < energy[:, None]).sum(axis=1)
-
-    def _confirm(self, rating: Floats) -> None:
-        """Take the largest excess found in AC off the grid's headroom."""
-        which, step = self._sample(rating)
+        which, step, drawn = self._sample(rating)
+        first = None
         for _ in range(5):
-            kw = self.headroom_kw[which, step]
+            kw = np.minimum(self.grid_kw[which, step], self.cap_kw[which, step])
+            kw = np.maximum(kw, firm_kw[which])
             slack, _ = self.case.evaluate(self.port[which], step, kw)
-            bad = np.flatnonzero((slack < 0.0) & (kw > self.firm_kw[which]))
+            bad = np.flatnonzero((slack < 0.0) & (kw > firm_kw[which]))
+            excess = np.zeros(len(which))
+            if len(bad):
+                found = largest_passing(
+                    self.case,
+                    self.port[which[bad]],
+                    step[bad],
+                    kw[bad] * (1.0 + slack[bad].clip(-0.5)),
+                    kw[bad],
+                    _SEARCH_TOLERANCE_KW,
+                )
+                excess[bad] = kw[bad] - found.kw
+            if first is None:
+                first = excess[drawn]
+                self.error_kw = first
             if not len(bad):
                 return
-            found = largest_passing(
-                self.case,
-                self.port[which[bad]],
-                step[bad],
-                kw[bad] * (1.0 + slack[bad].clip(-0.5)),
-                kw[bad],
-                _SLOPE_TOLERANCE_KW,
-            )
-            excess = np.zeros(len(self.port))
-            np.maximum.at(excess, which[bad], kw[bad] - found.kw)
-            solved = np.zeros(self.grid_kw.shape, dtype=bool)
-            solved[which, step] = True
-            self.grid_kw -= np.where(solved, 0.0, excess[:, None])
-            self.grid_kw[which[bad], step[bad]] = found.kw
+            most = np.zeros(len(self.port))
+            np.maximum.at(most, which[bad], excess[bad])
+            solved = kw[bad] - excess[bad]
+            self.grid_kw -= most[:, None]
+            self.grid_kw[which, step] += most[which]
+            self.grid_kw[which[bad], step[bad]] = solved
 
-    def _sample(self, rating: Floats) -> tuple[Ints, Ints]:
-        """Return (load, step) pairs to solve in AC: curtailed ones, and any."""
+    def _sample(self, rating: Floats) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+        """Return (load, step) pairs to solve in AC, and which are drawn at random."""
         limited = self.grid_kw < self.cap_kw
-        curtailed = limited & (self.grid_kw < rating[:, None])
         if limited.shape[1] <= _CONFIRMED_WHOLE:
             which, step = np.nonzero(limited)
-            return which, step
-        rank = np.where(limited, self.grid_kw, np.inf)
-        lowest = min(_CONFIRMED_LOWEST, rank.shape[1])
-        picked = np.zeros_like(curtailed)
-        first = np.argpartition(rank, lowest - 1, axis=1)[:, :lowest]
-        np.put_along_axis(picked, first, values=True, axis=1)
-        share = _CONFIRMED_RANDOM / np.maximum(curtailed.sum(axis=1), 1)
-        draw = np.random.default_rng(0).random((1, curtailed.shape[1]))
-        picked |= curtailed & (draw < share[:, None])
-        share = _CONFIRMED_RANDOM / np.maximum(limited.sum(axis=1), 1)
-        picked |= draw > 1.0 - share[:, None]
-        which, step = np.nonzero(picked & limited)
-        return which, step
+            return which, step, np.ones(len(which), dtype=bool)
+        n, n_step = limited.shape
+        draw = np.random.default_rng(0)
+        picks, random = [], []
+        for k in range(n):
+            below = np.flatnonzero(limited[k] & (self.grid_kw[k] < rating[k]))
+            lowest = np.argpartition(self.grid_kw[k], _CONFIRMED_LOWEST)
+            any_step = draw.integers(n_step, size=_CONFIRMED_RANDOM)
+            chosen = [lowest[:_CONFIRMED_LOWEST], any_step]
+            if len(below):
+                chosen.append(draw.choice(below, _CONFIRMED_RANDOM))
+            steps = np.unique(np.concatenate(chosen))
+            picks.append(np.stack([np.full(len(steps), k), steps]))
+            random.append(np.isin(steps, np.concatenate(chosen[1:])))
+        which, step = np.concatenate(picks, axis=1)
+        keep = limited[which, step]
+        return which[keep], step[keep], np.concatenate(random)[keep]
 
 
 def energy_rating(headroom_kw: Floats, share: float) -> Floats:

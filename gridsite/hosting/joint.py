@@ -233,7 +233,7 @@ def _growth(case: BaseCase, port: Ints, steps: Ints, spread_kw: Floats) -> Float
         v_start=case.v,
         start_of=step,
     )
-    slack = case.row_slack(solution.v).reshape(case.n_row, len(steps), each)
+    slack = case.row_slack(solution.v, step).reshape(case.n_row, len(steps), each)
     growth = (slack[:, :, -1:] - slack[:, :, :-1]) / PROBE_KW
     growth = growth.transpose(1, 0, 2)
     # a probe beyond collapse: as bad as any other, never free

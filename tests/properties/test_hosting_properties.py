@@ -20,6 +20,7 @@ from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.response import Response
 from gridsite.hosting.screening import Screen
 
 TOLERANCE_KW = 0.02
@@ -169,7 +170,7 @@ def test_steps_that_the_screen_skips_hold_in_ac(case, kw):
     except BaseCaseError:
         assume(False)
     count = len(block.block.ports)
-    may = Screen(block).may_bind(np.full(count, kw), np.arange(count))
+    may = Screen(Response(block)).may_bind(np.full(count, kw), np.arange(count))
     port, step = np.nonzero(~may)
     assume(len(port) > 0)
     slack, _ = block.evaluate(port, step, np.full(len(port), kw))

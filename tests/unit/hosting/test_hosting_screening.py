@@ -12,6 +12,7 @@ from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.response import Response
 from gridsite.hosting.screening import Screen
 
 
@@ -19,7 +20,7 @@ def skipped_slack(case, load_kw):
     """Return AC slack of the states that the screen skips."""
     count, steps = len(case.block.ports), len(case.time)
     ports = np.arange(count)
-    may = Screen(case).may_bind(np.full(count, load_kw), ports)
+    may = Screen(Response(case)).may_bind(np.full(count, load_kw), ports)
     port, step = np.nonzero(~may)
     if not len(port):
         return np.array([]), may
@@ -68,7 +69,7 @@ def test_voltage_that_falls_by_angle_alone_is_not_forgotten():
     for load_kw in np.linspace(10.0, 450.0, 45):
         at = np.zeros(1, dtype=int)
         slack, _ = case.evaluate(at, at, np.array([load_kw]))
-        (may,) = Screen(case).may_bind(np.array([load_kw]), at)
+        (may,) = Screen(Response(case)).may_bind(np.array([load_kw]), at)
         seen.add((slack[0] >= 0.0, bool(may[0])))
     assert (False, False) not in seen
     assert {(True, False), (False, True)} <= seen
