@@ -42,10 +42,18 @@ FeederName = Annotated[
 ]
 
 
+class Generation(StrEnum):
+    """Whether generators follow their profiles."""
+
+    profile = "profile"
+    off = "off"
+
+
 class Steps(StrEnum):
     """Which steps are rated."""
 
     snapshot = "snapshot"
+    typical = "576"
     year = "year"
 
 
@@ -87,13 +95,28 @@ def hosting(
     out: Out,
     steps: Annotated[
         Steps | None,
-        typer.Option(help="Default: year where the file has profiles."),
+        typer.Option(
+            help="Default: year where the file has profiles. 576: typical hours."
+        ),
     ] = None,
     profiles: Annotated[
         Path | None,
         typer.Option(help="CSV or Parquet of loads: time, then one column per load."),
     ] = None,
-    preset: Annotated[str, typer.Option(help="Norm of the limits.")] = "EN50160",
+    generation: Annotated[
+        Generation, typer.Option(help="Off is the safe side for load.")
+    ] = Generation.profile,
+    growth: Annotated[
+        float, typer.Option(help="Background load over that of the profiles. [-]")
+    ] = 1.0,
+    committed: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet of loads in the queue: bus or port, kw."),
+    ] = None,
+    preset: Annotated[
+        str | None,
+        typer.Option(help="Norm of the limits. Default: inferred from the voltages."),
+    ] = None,
     voltage_min: Annotated[float | None, typer.Option(help="[pu]")] = None,
     voltage_max: Annotated[float | None, typer.Option(help="[pu]")] = None,
     loading_max: Annotated[
@@ -109,6 +132,9 @@ def hosting(
     criteria: Annotated[
         str | None, typer.Option(help="Comma-separated criteria in force.")
     ] = None,
+    joint: Annotated[  # noqa: FBT002
+        bool, typer.Option("--joint", help="Rate the connections together too.")
+    ] = False,
     overwrite: Overwrite = False,  # noqa: FBT002
 ) -> None:
     """Rate every load connection of a feeder: how much more it could draw."""
@@ -116,9 +142,11 @@ def hosting(
 
     from rich.console import Console
 
+    from gridsite.feeder.load_growth import read_committed
+    from gridsite.feeder.typical_days import TYPICAL_NOTE
     from gridsite.hosting.limits import Limits
     from gridsite.rating import rate_feeder
-    from gridsite.report import hosting_table, write_results
+    from gridsite.report import hosting_table, joint_table, write_results
     from gridsite.report.export import check_folder
 
     own: dict[str, Any] = {
@@ -129,23 +157,84 @@ def hosting(
         "source_kva": source_kva,
         "criteria": tuple(c.strip() for c in criteria.split(",")) if criteria else None,
     }
-    limits = replace(
-        Limits.preset(preset), **{k: v for k, v in own.items() if v is not None}
-    )
+    own = {k: v for k, v in own.items() if v is not None}
+
+    def limits(model: Feeder) -> Limits:
+        levels = model.nodes["voltage_kv"].tolist()
+        norm = Limits.preset(preset) if preset else Limits.for_network(levels)
+        return replace(norm, **own)
+
+    replace(Limits.preset(preset or "EN50160"), **own)  # refused before reading
+    queue = None if committed is None else read_committed(committed)
     check_folder(out, overwrite=overwrite)
     with _progress() as tell:
         tell(0.0, "reading the feeder")
         results = rate_feeder(
             feeder,
-            choose_loads=lambda model: _loads(model, steps, profiles),
+            choose_loads=lambda model: _loads(model, steps, profiles, generation),
             limits=limits,
             power_factor=power_factor,
             service_a=service_a,
+            growth=growth,
+            committed=queue,
+            joint=joint,
             progress=tell,
         )
+    if steps is Steps.typical:
+        results.summary["assumptions"].append(TYPICAL_NOTE)
     folder = write_results(results, out, overwrite=overwrite)
     Console().print(hosting_table(results))
+    if joint:
+        Console().print(joint_table(results))
     Console().print(f"map: {folder / 'map.html'}", soft_wrap=True)
+
+
+@app.command()
+def fleet(
+    study: Annotated[Path, typer.Argument(help="Study file with [fleet] feeders.")],
+    out: Out,
+    workers: Annotated[
+        int | None, typer.Option(help="Processes; default: one per processor.")
+    ] = None,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(help="Running Dask scheduler that you trust: tcp:// or tls://."),
+    ] = None,
+    tls_ca_file: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
+    tls_cert: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="PEM file.")] = None,
+    overwrite: Overwrite = False,  # noqa: FBT002
+) -> None:
+    """Run a study file on many feeders; a run that was killed goes on."""
+    from rich.console import Console
+
+    from gridsite.errors import DataError
+    from gridsite.fleet import Cluster, run_fleet
+
+    cluster = Cluster(
+        scheduler=scheduler,
+        workers=workers,
+        tls_ca_file=tls_ca_file,
+        tls_cert=tls_cert,
+        tls_key=tls_key,
+    )
+    with _progress() as tell:
+        table = run_fleet(
+            study, out, cluster=cluster, overwrite=overwrite, progress=tell
+        )
+    counts = table["status"].value_counts().sort_index()
+    text = ", ".join(f"{count} {status}" for status, count in counts.items())
+    Console().print(f"{len(table)} feeders: {text}; tables: {out}", soft_wrap=True)
+    failed = table[table["reason"] != ""]
+    if len(failed):
+        first = f"{failed['source'].iloc[0]}: {failed['reason'].iloc[0]}"
+        msg = (
+            f"{len(failed)} of {len(table)} feeders failed ({first}); "
+            f"see reason in {out / 'fleet.parquet'}"
+        )
+        if len(failed) == len(table):
+            raise DataError(msg)
+        print(f"gridsite: warning: {msg}", file=sys.stderr)
 
 
 @app.command("map")
@@ -203,13 +292,21 @@ def _run(path: Path, out: Path, *, overwrite: bool) -> None:
     result.plan.raise_for_status()
 
 
-def _loads(feeder: Feeder, steps: Steps | None, profiles: Path | None) -> Profiles:
+def _loads(
+    feeder: Feeder,
+    steps: Steps | None,
+    profiles: Path | None,
+    generation: Generation,
+) -> Profiles:
     """Return what the loads draw: a file, the feeder's own year, or a snapshot."""
+    from gridsite.feeder.load_growth import without_generation
     from gridsite.feeder.profiles import constant_profiles, read_profiles
+    from gridsite.feeder.typical_days import typical_steps
 
     ports = feeder.load_ports
     if profiles is not None:
-        return read_profiles(profiles, port_ids=ports.index)
+        read = read_profiles(profiles, port_ids=ports.index)
+        return typical_steps(read) if steps is Steps.typical else read
     if steps is None:
         steps = Steps.snapshot if feeder.profiles is None else Steps.year
     if steps is Steps.snapshot:
@@ -219,7 +316,10 @@ def _loads(feeder: Feeder, steps: Steps | None, profiles: Path | None) -> Profil
     if feeder.profiles is None:
         msg = f"{feeder.name} has no profiles; give --profiles FILE or --steps snapshot"
         raise ConfigError(msg)
-    return feeder.profiles
+    year = feeder.profiles
+    if generation is Generation.off:
+        year = without_generation(year, feeder)
+    return typical_steps(year) if steps is Steps.typical else year
 
 
 @contextmanager

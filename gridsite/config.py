@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -52,6 +52,25 @@ class ProfilesSection(_Section):
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.95
     shift_weeks: bool = True
     snapshot: bool = False
+    growth_factor: Positive = 1.0
+    generation: Literal["profile", "off"] = "profile"
+
+
+class CommittedLoad(_Section):
+    """A load in the queue, at a connection or at a bus."""
+
+    kw: NotNegative
+    port: str | None = None
+    bus: str | None = None
+    name: str | None = None
+
+
+class CommittedSection(_Section):
+    """Loads that are in the queue and not built, listed here or in a file."""
+
+    file: str | None = None
+    loads: list[CommittedLoad] = []
+    power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.95
 
 
 class BuildingsSection(_Section):
@@ -67,11 +86,12 @@ class BuildingsSection(_Section):
 
 
 class ServiceSection(_Section):
-    """The fuse of a building whose service is not known."""
+    """The service of a building whose own is not known, and how services count."""
 
     assumed: bool = True
     amps: Positive
     volts: Positive = 400.0
+    rule: Literal["eu", "nec", "nec-ems"] = "eu"
 
 
 class UsersSection(_Section):
@@ -93,16 +113,30 @@ class LatencySection(_Section):
 
 
 class LimitsSection(_Section):
-    """Norm, and values that differ from it."""
+    """Norm, given or by country or voltages, and values that differ from it."""
 
-    preset: str = "EN50160"
+    preset: str | None = None
+    country: str | None = None
     voltage_min_pu: Positive | None = None
     voltage_max_pu: Positive | None = None
+    voltage_bands: (
+        list[Annotated[list[Positive], Field(min_length=3, max_length=3)]] | None
+    ) = None
     voltage_change_pu: Positive | None = None
     line_loading_max: Positive | None = None
     transformer_loading_max: Positive | None = None
+    n_minus_1_loading_max: Positive | None = None
+    n_minus_1_above_kv: NotNegative | None = None
+    unbalance_max: Positive | None = None
     source_kva: Positive | None = None
     criteria: list[str] | None = None
+
+    @model_validator(mode="after")
+    def _one_norm(self) -> Self:
+        if self.preset is not None and self.country is not None:
+            msg = f"preset {self.preset!r} and country {self.country!r}; give one"
+            raise ValueError(msg)
+        return self
 
 
 class UnitSection(_Section):
@@ -208,17 +242,30 @@ class SolveSection(_Section):
     compare: bool = True
 
 
-class StudyConfig(_Section):
-    """A whole study file."""
+class FleetSection(_Section):
+    """Which feeders; the power factor of the added load where no units are given."""
+
+    feeders: Annotated[list[str], Field(min_length=1)]
+    power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
+
+
+class RatingConfig(_Section):
+    """What rating a feeder takes, with or without a siting."""
 
     study: StudySection
-    feeder: FeederSection
     profiles: ProfilesSection = ProfilesSection()
-    buildings: BuildingsSection
+    committed: CommittedSection = CommittedSection()
     service: ServiceSection | None = None
+    limits: LimitsSection = LimitsSection()
+
+
+class StudyConfig(RatingConfig):
+    """A whole study file."""
+
+    feeder: FeederSection
+    buildings: BuildingsSection
     users: UsersSection
     latency: LatencySection = LatencySection()
-    limits: LimitsSection = LimitsSection()
     units: Annotated[list[UnitSection], Field(min_length=1)]
     workloads: Annotated[list[WorkloadSection], Field(min_length=1)]
     central: list[CentralSection] = []
@@ -238,6 +285,39 @@ class StudyConfig(_Section):
             msg = f"economics.host_payment_per_unit_year: no unit is called {unknown}"
             raise ValueError(msg)
         return self
+
+
+class FleetConfig(RatingConfig):
+    """A fleet whose feeders are rated."""
+
+    fleet: FleetSection
+
+    @model_validator(mode="after")
+    def _service_at_nominal_voltage(self) -> Self:
+        if self.service and self.service.model_fields_set - {"rule"} != {"amps"}:
+            msg = "service: without a siting give amps alone; the voltage is nominal"
+            raise ValueError(msg)
+        return self
+
+
+class FleetStudyConfig(StudyConfig):
+    """A fleet of studies, each with its own feeder in place of ``feeder``."""
+
+    fleet: FleetSection
+    feeder: FeederSection = FeederSection(source="")
+
+    @model_validator(mode="after")
+    def _units_have_the_power_factor(self) -> Self:
+        if "power_factor" in self.fleet.model_fields_set:
+            msg = "fleet.power_factor: the units have one; remove it"
+            raise ValueError(msg)
+        return self
+
+
+#: Sections of which one makes a fleet file ask for a siting.
+_SITING = {"buildings", "users", "units", "workloads", "economics"}
+
+_Config = TypeVar("_Config", bound=RatingConfig)
 
 
 def read_config(path: str | Path) -> StudyConfig:
@@ -260,17 +340,53 @@ def read_config(path: str | Path) -> StudyConfig:
         If the file is missing, is not TOML, or has a wrong key or value; all
         wrong keys are named.
     """
+    return _checked(StudyConfig, _content(path), path)
+
+
+def read_fleet_config(path: str | Path) -> FleetConfig | FleetStudyConfig:
+    """
+    Read and check the study file of a fleet.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        The TOML file: a study file with a section ``fleet``.
+
+    Returns
+    -------
+    FleetConfig or FleetStudyConfig
+        Its content: a rating, or a study where any siting section is given.
+
+    Raises
+    ------
+    ConfigError
+        As `read_config`.
+    """
+    content = _content(path)
+    if _SITING & content.keys():
+        return _checked(FleetStudyConfig, content, path)
+    return _checked(FleetConfig, content, path)
+
+
+def _content(path: str | Path) -> dict[str, Any]:
+    """Return the content of a TOML file."""
     path = Path(path)
     if not path.is_file():
         msg = f"study file {str(path)!r} does not exist; give the path of a .toml file"
         raise ConfigError(msg)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         msg = f"{path}: not a TOML file ({error})"
         raise ConfigError(msg) from error
+
+
+def _checked(
+    model: type[_Config], content: dict[str, Any], path: str | Path
+) -> _Config:
+    """Return the checked content; a fault names the file and every wrong key."""
     try:
-        return StudyConfig.model_validate(content)
+        return model.model_validate(content)
     except ValidationError as error:
         msg = f"{path}: {_describe(error)}"
         raise ConfigError(msg) from error

@@ -10,6 +10,7 @@ import pandas as pd
 
 from gridsite.errors import DataError
 from gridsite.feeder.checks import check_feeder
+from gridsite.feeder.load_growth import grown, with_committed, with_committed_ports
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.base_case import GridCase
@@ -18,8 +19,9 @@ from gridsite.hosting.capacity import (
     hosting_capacity,
     own_connections,
 )
+from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.report import Results
-from gridsite.results import element_table, replay_summary, versions
+from gridsite.results import assumptions, element_table, replay_summary, versions
 from gridsite.schemas import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -71,9 +73,12 @@ def rate_feeder(
     source: str | Path,
     *,
     choose_loads: Callable[[Feeder], Profiles],
-    limits: Limits,
+    limits: Limits | Callable[[Feeder], Limits],
     power_factor: float = 0.98,
     service_a: float | None = None,
+    growth: float = 1.0,
+    committed: pd.DataFrame | None = None,
+    joint: bool = False,
     progress: Callable[[float, str], None] | None = None,
 ) -> Results:
     """
@@ -85,12 +90,18 @@ def rate_feeder(
         As for ``read_feeder``.
     choose_loads : callable
         Takes the feeder, returns what its customers draw.
-    limits : Limits
-        The limits.
+    limits : Limits or callable
+        The limits; or takes the feeder and returns them.
     power_factor : float, default 0.98
         Of the added load, lagging. [-]
     service_a : float, optional
         Fuse assumed for every load, at its nominal voltage. [A]
+    growth : float, default 1.0
+        Background load over that of the profiles. [-]
+    committed : pandas.DataFrame, optional
+        Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
+    joint : bool, default False
+        Rate the connections together too (`joint_capacity`).
     progress : callable, optional
         Called with the share done and a text.
 
@@ -101,6 +112,10 @@ def rate_feeder(
     """
     began = time.perf_counter()
     feeder = read_feeder(source)
+    if committed is not None:
+        feeder = with_committed_ports(feeder, committed)
+    if callable(limits):
+        limits = limits(feeder)
     findings = checked_feeder(feeder, limits)
     connections = own_connections(feeder)
     if service_a is not None:
@@ -109,7 +124,10 @@ def rate_feeder(
         connections = connections.assign(
             service_a=service_a, service_v=volts, assumed=True
         )
-    grid = GridCase(feeder, choose_loads(feeder), limits, power_factor=power_factor)
+    loads = grown(choose_loads(feeder), growth, feeder=feeder)
+    if committed is not None:
+        loads = with_committed(loads, committed)
+    grid = GridCase(feeder, loads, limits, power_factor=power_factor)
     hosting = hosting_capacity(
         feeder,
         grid.profiles,
@@ -119,22 +137,31 @@ def rate_feeder(
         progress=progress,
     )
     replay = replay_loads(feeder, grid.profiles, pd.Series(dtype=float), grid=grid)
+    together = None
+    if joint:
+        together = joint_capacity(
+            feeder, grid.profiles, hosting=hosting, grid=grid, progress=progress
+        )
     summary = {
         "study": feeder.name,
         "status": "rated",
         **replay_summary(grid, replay, findings),
         "hosting": capacity_summary(hosting),
-        "assumptions": list(grid.notes),
+        "assumptions": assumptions(grid, serviced=service_a is not None, growth=growth),
         "generated": [],
         "seconds": round(time.perf_counter() - began, 2),
     }
     if service_a is None:
         summary["not_checked"].append("building service (no rating given)")
+    if together is not None:
+        summary["joint"] = together.total
     return Results(
         buildings=_load_buildings(feeder),
         connections=connections,
         hosting=hosting,
         elements=element_table(feeder, replay),
+        joint=None if together is None else together.table,
+        joint_splits=None if together is None else together.splits,
         summary=summary,
         manifest={
             "schema_version": SCHEMA_VERSION,

@@ -12,6 +12,8 @@ import pandas as pd
 import shapely
 
 from gridsite.hosting.limits import NOT_CHECKED, Limits
+from gridsite.hosting.service import service_notes
+from gridsite.hosting.voltage_quality import voltage_rule_summary
 from gridsite.report import Results
 from gridsite.schemas import SCHEMA_VERSION
 
@@ -87,7 +89,14 @@ def collect(
         },
         "central": inputs.central_places(plan),
         "generated": config.study.generated,
-        "assumptions": [*config.study.assumptions, *grid.notes],
+        "assumptions": [
+            *config.study.assumptions,
+            *assumptions(
+                grid,
+                serviced=bool(connections["service_a"].notna().any()),
+                growth=config.profiles.growth_factor,
+            ),
+        ],
         "seconds": round(seconds, 2),
     }
     manifest = {
@@ -214,6 +223,7 @@ def replay_summary(
         "replay": {name: replay.summary[name] for name in counts},
         "step_minutes": grid.profiles.step_hours * 60.0,
         "limits": grid.limits.name,
+        "voltage_rule": voltage_rule_summary(grid),
         "findings": findings["severity"].value_counts().to_dict(),
         "not_checked": not_checked(grid.limits, grid.feeder),
     }
@@ -239,11 +249,47 @@ def not_checked(limits: Limits, feeder: Feeder) -> list[str]:
     fixed = volts[0] if len(volts) == 1 else f"{volts[0]} to {volts[-1]}"
     above = [f"limits above the feeder's sources (held at {fixed} pu)"]
     above = [] if limits.source_kva else above
+    ring = ["N-1 (no loading factor given)"]
+    ring = ring if limits.n_minus_1_loading_max is None else []
     off = [
         f"{name} (switched off)" for name in Limits().criteria if not limits.on(name)
     ]
     off = [text for text in off if not text.startswith("source")]
-    return [*NOT_CHECKED, *above, *off]
+    if feeder.nodes["phases"].eq("ABC").all():
+        off = [text for text in off if not text.startswith("unbalance")]
+        off.append("unbalance (balanced model)")
+    return [*NOT_CHECKED, "transformer ageing", *ring, *above, *off]
+
+
+def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[str]:
+    """
+    Return what a run assumed of its feeder, limits and services.
+
+    Parameters
+    ----------
+    grid : GridCase
+        Base cases.
+    serviced : bool
+        Whether the rating of any building's service is known or assumed.
+    growth : float, default 1.0
+        Background load over that of the profiles. [-]
+
+    Returns
+    -------
+    list of str
+        In words, for reports.
+    """
+    profiles, limits = grid.profiles, grid.limits
+    notes = [*grid.notes, *([limits.notice] if limits.notice else [])]
+    if growth != 1.0:
+        notes.append(f"customers draw {growth:g} times what their profiles say")
+    if serviced and limits.on("service"):
+        notes += service_notes(
+            limits.service_rule,
+            step_hours=profiles.step_hours,
+            n_step=len(profiles.time),
+        )
+    return notes
 
 
 def versions() -> dict[str, str]:

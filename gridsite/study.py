@@ -20,6 +20,14 @@ import pandas as pd
 
 from gridsite.config import StudyConfig, read_config
 from gridsite.errors import ConfigError, InfeasibleError, SolveError
+from gridsite.feeder.load_growth import (
+    committed_loads,
+    grown,
+    read_committed,
+    with_committed,
+    with_committed_ports,
+    without_generation,
+)
 from gridsite.feeder.profiles import (
     Profiles,
     constant_profiles,
@@ -132,10 +140,36 @@ class Study:
         Returns
         -------
         Feeder
-            The electrical model.
+            The electrical model, with the committed loads that stand at a bus.
         """
         source = self.config.feeder.source
-        return read_feeder(source if ":" in source else self.path(source))
+        feeder = read_feeder(source if ":" in source else self.path(source))
+        return with_committed_ports(
+            feeder, self.committed(), power_factor=self.config.committed.power_factor
+        )
+
+    def committed(self) -> pd.DataFrame:
+        """
+        Return the loads that are in the queue and not built.
+
+        Returns
+        -------
+        pandas.DataFrame
+            As from `gridsite.feeder.load_growth.committed_loads`.
+
+        Raises
+        ------
+        DataError
+            If a row is at fault.
+        """
+        section = self.config.committed
+        tables = [committed_loads(pd.DataFrame(columns=["port", "bus", "kw", "name"]))]
+        if section.loads:
+            rows = [load.model_dump() for load in section.loads]
+            tables.append(committed_loads(pd.DataFrame(rows)))
+        if section.file is not None:
+            tables.append(read_committed(self.path(section.file)))
+        return pd.concat(tables, ignore_index=True)
 
     def loads(self, feeder: Feeder) -> Profiles:
         """
@@ -149,13 +183,32 @@ class Study:
         Returns
         -------
         Profiles
-            By load.
+            By load, grown, with the committed loads.
 
         Raises
         ------
         ConfigError
-            If the study names no profiles and the feeder file has none.
+            If the study names no profiles and the feeder file has none, or has
+            committed loads at a bus and the feeder is not that of `feeder`.
         """
+        section, committed = self.config.profiles, self.committed()
+        loads = self._loads_today(feeder)
+        if section.generation == "off":
+            loads = without_generation(loads, feeder)
+        at_bus = (committed["bus"] != "").any()
+        if at_bus and not feeder.ports.index.str.startswith("committed ").any():
+            msg = (
+                f"committed: {feeder.name} was read without the committed loads at a "
+                "bus; give them by port"
+            )
+            raise ConfigError(msg)
+        return with_committed(
+            grown(loads, section.growth_factor, feeder=feeder),
+            committed,
+            power_factor=self.config.committed.power_factor,
+        )
+
+    def _loads_today(self, feeder: Feeder) -> Profiles:
         section, ports = self.config.profiles, feeder.load_ports
         if section.file is not None:
             return read_profiles(
@@ -199,20 +252,33 @@ class Study:
             full_load_hours=hours if len(hours) else None,
         )
 
-    def limits(self) -> Limits:
+    def limits(self, feeder: Feeder | None = None) -> Limits:
         """
         Return the study's limits.
+
+        Parameters
+        ----------
+        feeder : Feeder, optional
+            Its voltages decide where neither preset nor country is given; EN
+            50160 without it.
 
         Returns
         -------
         Limits
-            The preset with the study's own values.
+            Those of the norm with the study's own values.
         """
-        section = self.config.limits
-        own = section.model_dump(exclude={"preset"}, exclude_none=True)
+        section, service = self.config.limits, self.config.service
+        own = section.model_dump(exclude={"preset", "country"}, exclude_none=True)
         if "criteria" in own:
             own["criteria"] = tuple(own["criteria"])
-        return replace(Limits.preset(section.preset), **own)
+        if "voltage_bands" in own:
+            own["voltage_bands"] = tuple(tuple(band) for band in own["voltage_bands"])
+        if service is not None:
+            own["service_rule"] = service.rule
+        if section.preset is not None:
+            return replace(Limits.preset(section.preset), **own)
+        levels = [] if feeder is None else feeder.nodes["voltage_kv"].tolist()
+        return replace(Limits.for_network(levels, country=section.country), **own)
 
     def power_factor(self) -> float:
         """
@@ -325,7 +391,8 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     """
     began = time.perf_counter()
     progress(0.0, "reading the feeder")
-    feeder, limits = study.feeder(), study.limits()
+    feeder = study.feeder()
+    limits = study.limits(feeder)
     findings = checked_feeder(feeder, limits)
     progress(0.05, "reading roofs and users")
     buildings, connections = _places(study, feeder)
@@ -426,7 +493,8 @@ def _hashes(study: Study) -> dict[str, str]:
     """Return the SHA-256 of each input file."""
     config = study.config
     names = [config.buildings.file, config.users.file]
-    names += [n for n in (config.profiles.file, config.profiles.shapes) if n]
+    others = (config.profiles.file, config.profiles.shapes, config.committed.file)
+    names += [name for name in others if name]
     if ":" not in config.feeder.source:
         names.append(config.feeder.source)
     return {n: hashlib.sha256(study.path(n).read_bytes()).hexdigest() for n in names}

@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from gridsite.errors import ConfigError
+from gridsite.hosting.norms import PRESETS, norm_of_country, norm_of_voltages
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    Floats = NDArray[np.float64]
 
 #: Criteria that can be switched off, in the order in which ties are named.
 CRITERIA = (
@@ -14,16 +26,11 @@ CRITERIA = (
     "transformer current",
     "service",
     "source",
+    "unbalance",
 )
 
 #: What no result of gridsite checks.
-NOT_CHECKED = (
-    "protection",
-    "harmonics",
-    "flicker",
-    "cold-load pickup",
-    "unbalance (balanced model)",
-)
+NOT_CHECKED = ("protection", "harmonics", "flicker", "cold-load pickup")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,15 +42,35 @@ class Limits:
     ----------
     voltage_min_pu, voltage_max_pu : float
         Steady voltage band at every bus, of nominal voltage. [pu]
+    voltage_bands : tuple of (float, float, float)
+        Bands of voltage levels: largest nominal voltage [kV] that the band is
+        for, lowest and highest voltage [pu], by rising voltage; levels above
+        the last keep ``voltage_min_pu`` and ``voltage_max_pu``.
+    voltage_percentile : float or None
+        Share of each week's steps that the norm wants within the band, counted
+        for the base case; the band itself is kept at every step. [-]
+    voltage_absolute_min_pu : float or None
+        Lowest voltage that the norm allows at any step, counted likewise. [pu]
     voltage_change_pu : float
         Largest drop at the own connection when a load is switched on, taps
         frozen. [pu]
     line_loading_max, transformer_loading_max : float
         Largest current over rated current; no cyclic overload, since compute
         is a flat load. [-]
+    n_minus_1_loading_max : float or None
+        Largest current over rated current in the normal state of elements
+        that must take over a neighbour's load; None: not checked. [-]
+    n_minus_1_above_kv : float
+        Only elements whose lowest nominal voltage is above this keep
+        ``n_minus_1_loading_max``. [kV]
     source_kva : float or None
         Limit on the apparent power drawn from each source; None: what lies
         above the sources is not checked. [kVA]
+    unbalance_max : float
+        Largest negative over positive sequence voltage, where the feeder
+        model has phases. [-]
+    service_rule : {"eu", "nec", "nec-ems"}
+        How the rating of a building's service counts (`service_headroom_kw`).
     criteria : tuple of str
         Criteria in force, from `CRITERIA`.
     acts_on : float
@@ -56,42 +83,90 @@ class Limits:
         Largest capacity looked for; beyond it the status is ``censored``. [kW]
     name : str
         Norm behind the values.
+    notice : str
+        What was assumed in choosing the norm, for reports.
 
     Raises
     ------
     ConfigError
         If a value is out of range or a criterion unknown.
 
+    Notes
+    -----
+    Where the values come from: voltage, EN 50160 clause 4.2.2 (plus or minus
+    10 %) or ANSI C84.1 service voltage, range A or B. Voltage change, 3 %, an
+    assumption near the 3.3 % of IEC 61000-3-3. Line and transformer current,
+    nameplate, without the cyclic 1.5 pu of IEC 60076-7, which rests on cool
+    nights. Service, one fuse per phase or NEC 220.87 (`service_headroom_kw`).
+    Source, an input. N-1, planning practice of rings fed from two ends: half
+    the rating is 0.5 (an assumption of the study, off by default). Unbalance,
+    2 % by EN 50160 and IEC 61000-2-2, 3 % by ANSI C84.1.
+
     Examples
     --------
     >>> Limits.preset("EN50160").voltage_min_pu
     0.9
+    >>> Limits(voltage_bands=((1.0, 0.92, 1.1),)).voltage_min_of([0.4, 20.0])
+    array([0.92, 0.9 ])
     """
 
     voltage_min_pu: float = 0.90
     voltage_max_pu: float = 1.10
+    voltage_bands: tuple[tuple[float, float, float], ...] = ()
+    voltage_percentile: float | None = 0.95
+    voltage_absolute_min_pu: float | None = 0.85
     voltage_change_pu: float = 0.03
     line_loading_max: float = 1.0
     transformer_loading_max: float = 1.0
+    n_minus_1_loading_max: float | None = None
+    n_minus_1_above_kv: float = 1.0
     source_kva: float | None = None
+    unbalance_max: float = 0.02
+    service_rule: str = "eu"
     criteria: tuple[str, ...] = CRITERIA
     acts_on: float = 0.05
     materiality_voltage_pu: float = 1e-4
     materiality_loading: float = 1e-3
     search_cap_kw: float = 10_000.0
     name: str = "EN50160"
+    notice: str = ""
 
     def __post_init__(self) -> None:
         unknown = [c for c in self.criteria if c not in CRITERIA]
         if unknown:
             msg = f"limits: unknown criteria {unknown}; known: {', '.join(CRITERIA)}"
             raise ConfigError(msg)
-        if not 0.5 < self.voltage_min_pu < self.voltage_max_pu < 1.5:
+        if self.service_rule not in ("eu", "nec", "nec-ems"):
             msg = (
-                f"limits: voltage band {self.voltage_min_pu} to {self.voltage_max_pu} "
-                "pu is not a band around 1; give fractions of nominal voltage"
+                f"limits: no service_rule {self.service_rule!r}; "
+                "known: eu, nec, nec-ems"
             )
             raise ConfigError(msg)
+        self._check_bands()
+        self._check_values()
+
+    def _check_bands(self) -> None:
+        """Refuse bands that are not around 1, or levels that do not rise."""
+        for low, high in (
+            (self.voltage_min_pu, self.voltage_max_pu),
+            *((low, high) for _, low, high in self.voltage_bands),
+        ):
+            if not 0.5 < low < high < 1.5:
+                msg = (
+                    f"limits: voltage band {low} to {high} pu is not a band around 1; "
+                    "give fractions of nominal voltage"
+                )
+                raise ConfigError(msg)
+        levels = [0.0, *(kv for kv, _, _ in self.voltage_bands)]
+        if not all(a < b for a, b in pairwise(levels)):
+            msg = (
+                f"limits: voltage_bands are for levels up to {levels[1:]} kV; give "
+                "them by rising voltage, each above 0"
+            )
+            raise ConfigError(msg)
+
+    def _check_values(self) -> None:
+        """Refuse values that are not positive, or percents in place of shares."""
         positive = ["voltage_change_pu", "search_cap_kw", "acts_on"]
         positive += ["materiality_voltage_pu", "materiality_loading"]
         positive += ["source_kva"] if self.source_kva is not None else []
@@ -99,11 +174,18 @@ class Limits:
             if not getattr(self, field) > 0.0:
                 msg = f"limits: {field} is {getattr(self, field)}; give a value above 0"
                 raise ConfigError(msg)
-        for field in ("line_loading_max", "transformer_loading_max"):
-            if not 0.0 < getattr(self, field) <= 5.0:
+        if not self.n_minus_1_above_kv >= 0.0:
+            msg = f"limits: n_minus_1_above_kv is {self.n_minus_1_above_kv}; give kV"
+            raise ConfigError(msg)
+        most = dict.fromkeys(("line_loading_max", "transformer_loading_max"), 5.0)
+        most |= {"n_minus_1_loading_max": 1.0, "unbalance_max": 0.1}
+        most |= {"voltage_percentile": 1.0, "voltage_absolute_min_pu": 1.0}
+        for field, highest in most.items():
+            value = getattr(self, field)
+            if value is not None and not 0.0 < value <= highest:
                 msg = (
-                    f"limits: {field} is {getattr(self, field)}; give a fraction of "
-                    "the rating (1.0 is 100 %)"
+                    f"limits: {field} is {value}; give a fraction "
+                    f"(1.0 is 100 %) of at most {highest:g}"
                 )
                 raise ConfigError(msg)
 
@@ -123,6 +205,85 @@ class Limits:
         """
         return criterion in self.criteria
 
+    def voltage_min_of(self, voltage_kv: ArrayLike) -> Floats:
+        """
+        Return the lowest voltage allowed at nodes.
+
+        Parameters
+        ----------
+        voltage_kv : array-like of float, shape (n,)
+            Nominal voltages, line to line. [kV]
+
+        Returns
+        -------
+        numpy.ndarray, shape (n,)
+            Of the band of each level. [pu]
+        """
+        return self._band_of(voltage_kv, 0)
+
+    def voltage_max_of(self, voltage_kv: ArrayLike) -> Floats:
+        """
+        Return the highest voltage allowed at nodes.
+
+        Parameters
+        ----------
+        voltage_kv : array-like of float, shape (n,)
+            Nominal voltages, line to line. [kV]
+
+        Returns
+        -------
+        numpy.ndarray, shape (n,)
+            Of the band of each level. [pu]
+        """
+        return self._band_of(voltage_kv, 1)
+
+    def _band_of(self, voltage_kv: ArrayLike, side: int) -> Floats:
+        bands = [band[1:] for band in self.voltage_bands]
+        ends = np.array([*bands, (self.voltage_min_pu, self.voltage_max_pu)])
+        levels = np.array([kv for kv, _, _ in self.voltage_bands], dtype=float)
+        # 20 kV stays in a band up to 20 kV whatever the rounding of its file
+        nominal = np.asarray(voltage_kv, dtype=float) * (1.0 - 1e-9)
+        out: Floats = ends[np.searchsorted(levels, nominal), side]
+        return out
+
+    def loading_max_of(self, kind: Sequence[str], voltage_kv: ArrayLike) -> Floats:
+        """
+        Return the largest current over rated current of elements.
+
+        Parameters
+        ----------
+        kind : sequence of str, shape (n,)
+            Criterion of each, ``line current`` or ``transformer current`` (or
+            the element's kind alone); 1 for any other.
+        voltage_kv : array-like of float, shape (n,)
+            Lowest nominal voltage that each element touches, so that a
+            transformer down to low voltage is no part of a ring. [kV]
+
+        Returns
+        -------
+        numpy.ndarray, shape (n,)
+            Share of the rating. [-]
+
+        Examples
+        --------
+        >>> ring = Limits(n_minus_1_loading_max=0.5)
+        >>> ring.loading_max_of(["line current", "line current"], [20.0, 0.4])
+        array([0.5, 1. ])
+        """
+        names = np.asarray(kind, dtype=object)
+        line = np.isin(names, ["line", "line current"])
+        transformer = np.isin(names, ["transformer", "transformer current"])
+        out: Floats = np.select(
+            [line, transformer],
+            [self.line_loading_max, self.transformer_loading_max],
+            default=1.0,
+        )
+        if self.n_minus_1_loading_max is not None:
+            high = np.asarray(voltage_kv, dtype=float) > self.n_minus_1_above_kv
+            shared = (line | transformer) & high
+            out[shared] = np.minimum(out[shared], self.n_minus_1_loading_max)
+        return out
+
     @classmethod
     def preset(cls, name: str) -> Limits:
         """
@@ -136,7 +297,7 @@ class Limits:
         Returns
         -------
         Limits
-            Its voltage band; currents at nameplate.
+            Its voltage band and unbalance; currents at nameplate.
 
         Raises
         ------
@@ -145,16 +306,54 @@ class Limits:
 
         Notes
         -----
-        EN 50160 asks for the band in 95 % of the 10-minute means of a week
-        (and -15 % always); here it must hold at every step, the safe side.
+        EN 50160 asks for the band in 95 % of the 10-minute means of each week
+        (and -15 % always) at low voltage; a capacity keeps it at every step, the
+        safe side, and the base case is counted against the rule itself
+        (`voltage_quality`). ANSI C84.1 has no percentile: range B voltages are
+        to be limited in extent, frequency and duration.
         """
-        bands = {
-            "EN50160": (0.90, 1.10),
-            "ANSI-C84.1-A": (0.95, 1.05),
-            "ANSI-C84.1-B": (0.917, 1.058),
-        }
-        if name not in bands:
-            msg = f"limits: no preset {name!r}; known: {', '.join(bands)}"
+        if name not in PRESETS:
+            msg = f"limits: no preset {name!r}; known: {', '.join(PRESETS)}"
             raise ConfigError(msg)
-        low, high = bands[name]
-        return replace(cls(), voltage_min_pu=low, voltage_max_pu=high, name=name)
+        return replace(cls(), **PRESETS[name], name=name)
+
+    @classmethod
+    def for_network(
+        cls,
+        voltage_kv: ArrayLike,
+        *,
+        country: str | None = None,
+        frequency_hz: float | None = None,
+    ) -> Limits:
+        """
+        Return the limits of a country, given or inferred with a notice.
+
+        Parameters
+        ----------
+        voltage_kv : array-like of float
+            Nominal voltages of the network, line to line. [kV]
+        country : str, optional
+            Two letters (ISO 3166).
+        frequency_hz : float, optional
+            Of the network; without it the voltages decide. [Hz]
+
+        Returns
+        -------
+        Limits
+            Of the preset, with a ``notice`` where the norm was inferred.
+
+        Raises
+        ------
+        ConfigError
+            If no norm is known for the country.
+
+        Examples
+        --------
+        >>> Limits.for_network([12.47, 0.208]).notice
+        'limits of ANSI-C84.1-A, inferred from nominal voltages 0.208, 12.47 kV'
+        """
+        if country is not None:
+            return cls.preset(norm_of_country(country))
+        name, reason = norm_of_voltages(voltage_kv, frequency_hz=frequency_hz)
+        notice = f"limits of {name}, inferred from {reason}"
+        return replace(cls.preset(name), notice=notice)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 
 from gridsite.errors import ConfigError
@@ -23,6 +24,17 @@ def test_presets_carry_the_bands_of_the_norms(name, low, high):
     assert (limits.voltage_min_pu, limits.voltage_max_pu) == (low, high)
     assert limits.name == name
     assert limits.criteria == CRITERIA
+    assert limits.unbalance_max == (0.02 if name == "EN50160" else 0.03)
+
+
+def test_percentile_rule_is_that_of_the_norm():
+    rule = ("voltage_percentile", "voltage_absolute_min_pu")
+    found = [
+        tuple(getattr(Limits.preset(n), r) for r in rule)
+        for n in ("EN50160", "ANSI-C84.1-A")
+    ]
+    assert found == [(0.95, 0.85), (None, None)]
+    assert Limits() == Limits.preset("EN50160")
 
 
 def test_unknown_preset_names_the_known_ones():
@@ -56,6 +68,22 @@ def test_unknown_preset_names_the_known_ones():
         {"materiality_voltage_pu": math.nan},
         {"materiality_loading": math.nan},
         {"materiality_loading": -1.0},
+        {"voltage_bands": ((1.0, 90.0, 110.0),)},
+        {"voltage_bands": ((1.0, 1.1, 0.9),)},
+        {"voltage_bands": ((1.0, math.nan, 1.1),)},
+        {"voltage_bands": ((20.0, 0.9, 1.1), (1.0, 0.9, 1.1))},
+        {"voltage_bands": ((0.0, 0.9, 1.1),)},
+        {"voltage_bands": ((math.nan, 0.9, 1.1),)},
+        {"n_minus_1_loading_max": 50.0},
+        {"n_minus_1_loading_max": 0.0},
+        {"n_minus_1_loading_max": math.nan},
+        {"n_minus_1_above_kv": -1.0},
+        {"n_minus_1_above_kv": math.nan},
+        {"unbalance_max": 2.0},
+        {"unbalance_max": 0.0},
+        {"voltage_percentile": 95.0},
+        {"voltage_absolute_min_pu": math.nan},
+        {"service_rule": "uk"},
     ],
 )
 def test_limits_out_of_range_are_refused(values):
@@ -68,3 +96,87 @@ def test_criteria_are_on_unless_left_out():
     limits = Limits(criteria=("voltage",))
     assert limits.on("voltage")
     assert not limits.on("line current")
+
+
+BANDS = ((1.0, 0.92, 1.08), (36.0, 0.96, 1.04))
+
+
+@pytest.mark.parametrize(
+    ("voltage_kv", "low", "high"),
+    [
+        (0.23, 0.92, 1.08),
+        (0.4, 0.92, 1.08),
+        (1.0, 0.92, 1.08),
+        (1.001, 0.96, 1.04),
+        (20.0, 0.96, 1.04),
+        (36.0, 0.96, 1.04),
+        (110.0, 0.90, 1.10),
+    ],
+)
+def test_each_level_has_its_band(voltage_kv, low, high):
+    limits = Limits(voltage_bands=BANDS)
+    assert limits.voltage_min_of([voltage_kv, 0.4]).tolist() == [low, 0.92]
+    assert limits.voltage_max_of([voltage_kv, 0.4]).tolist() == [high, 1.08]
+
+
+def test_without_bands_every_level_has_the_one_band():
+    limits = Limits(voltage_min_pu=0.93)
+    assert limits.voltage_min_of([0.4, 20.0, 110.0]).tolist() == [0.93] * 3
+    assert limits.voltage_max_of(np.array([])).shape == (0,)
+
+
+KINDS = ["line current", "transformer current", "line current", "source", "line"]
+
+
+def test_loading_is_that_of_the_kind():
+    limits = Limits(line_loading_max=0.8, transformer_loading_max=1.2)
+    found = limits.loading_max_of(KINDS, [20.0] * 5)
+    assert found.tolist() == [0.8, 1.2, 0.8, 1.0, 0.8]
+
+
+def test_n_minus_1_holds_above_its_voltage_and_never_raises_a_limit():
+    limits = Limits(
+        line_loading_max=0.4, transformer_loading_max=1.2, n_minus_1_loading_max=0.5
+    )
+    assert limits.loading_max_of(KINDS, [20.0] * 5).tolist() == [0.4, 0.5, 0.4, 1, 0.4]
+    assert limits.loading_max_of(KINDS, [0.4] * 5).tolist() == [0.4, 1.2, 0.4, 1, 0.4]
+    ring = Limits(n_minus_1_loading_max=0.6, n_minus_1_above_kv=20.0)
+    assert ring.loading_max_of(["line"] * 2, [20.0, 20.1]).tolist() == [1.0, 0.6]
+
+
+@pytest.mark.parametrize(
+    ("voltage_kv", "norm"),
+    [
+        ([20.0, 0.4], "EN50160"),
+        ([10.0, 0.4, 110.0], "EN50160"),
+        ([11.0, 0.416], "EN50160"),
+        ([12.47, 0.24], "ANSI-C84.1-A"),
+        ([115.0, 12.47, 0.48, 4.16], "ANSI-C84.1-A"),
+        ([7.0], "EN50160"),
+        ([], "EN50160"),
+    ],
+)
+def test_norm_is_inferred_with_a_notice(voltage_kv, norm):
+    limits = Limits.for_network(voltage_kv)
+    assert limits.name == norm
+    assert norm in limits.notice
+    assert "inferred" in limits.notice
+
+
+def test_frequency_decides_before_the_voltages():
+    assert Limits.for_network([0.4], frequency_hz=60.0).name == "ANSI-C84.1-A"
+    assert Limits.for_network([0.48], frequency_hz=50.0).name == "EN50160"
+    with pytest.raises(ConfigError, match="frequency"):
+        Limits.for_network([0.4], frequency_hz=16.7)
+
+
+@pytest.mark.parametrize(("country", "norm"), [("DE", "EN"), ("us", "ANSI")])
+def test_a_country_that_is_given_needs_no_notice(country, norm):
+    limits = Limits.for_network([0.24], country=country)
+    assert limits.name.startswith(norm)
+    assert limits.notice == ""
+
+
+def test_unknown_country_is_refused():
+    with pytest.raises(ConfigError, match="'XX'"):
+        Limits.for_network([0.4], country="XX")

@@ -1,0 +1,168 @@
+"""Growth and committed loads: what they add, where, and what is refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandapower as pp
+import pandas as pd
+import pytest
+
+from gridsite.errors import ConfigError, DataError
+from gridsite.feeder.load_growth import (
+    committed_loads,
+    grown,
+    read_committed,
+    with_committed,
+    with_committed_ports,
+    without_generation,
+)
+from gridsite.feeder.profiles import constant_profiles, dense_profiles
+from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.limits import Limits
+
+
+def line_net(*, load_kw=0.0, generation_kw=None):
+    """Return a source, a line and two buses behind it, one without a load."""
+    net = pp.create_empty_network(name="line", sn_mva=1.0)
+    for name in ("head", "end", "empty"):
+        pp.create_bus(net, 0.4, name=name)
+    pp.create_ext_grid(net, 0)
+    pp.create_line_from_parameters(net, 0, 1, 1.0, 0.048, 0.016, 0.0, 1e3, name="line")
+    pp.create_line_from_parameters(net, 1, 2, 1.0, 0.048, 0.016, 0.0, 1e3, name="tail")
+    pp.create_load(net, 1, load_kw / 1e3, 0.0, name="house")
+    if generation_kw is not None:
+        pp.create_sgen(net, 1, generation_kw / 1e3, name="pv")
+    return net
+
+
+def queue(**columns):
+    return committed_loads(pd.DataFrame(columns))
+
+
+def today(feeder):
+    at = feeder.load_ports
+    return constant_profiles(at.index, at["p_kw"], at["q_kvar"])
+
+
+def firm(feeder, loads):
+    table = hosting_capacity(
+        feeder, loads, limits=Limits(criteria=("voltage",)), tolerance_kw=1e-6
+    )
+    return table.set_index("building_id").loc["house", "firm_kw"]
+
+
+@pytest.mark.parametrize("where", ["port", "bus"])
+@pytest.mark.parametrize("kw", [[10.0], [7.0, 20.0]])
+def test_capacity_falls_by_what_is_committed_at_the_same_bus(where, kw):
+    feeder = read_feeder(line_net())
+    free = firm(feeder, today(feeder))
+    name = "house" if where == "port" else "end"
+    waiting = queue(**{where: [name] * len(kw), "kw": kw})
+    booked = with_committed_ports(feeder, waiting, power_factor=0.98)
+    loads = with_committed(today(booked), waiting, power_factor=0.98)
+    assert firm(booked, loads) == pytest.approx(free - sum(kw), abs=1e-5)
+
+
+def test_load_committed_at_a_bus_is_drawn_at_every_step_and_not_rated():
+    feeder = read_feeder(line_net(load_kw=5.0))
+    booked = with_committed_ports(feeder, queue(bus=["empty"], kw=[8.0], name=["shop"]))
+    assert list(booked.load_ports.index) == ["house"]
+    time = pd.date_range("2025-01-01", periods=3, freq="h", tz="UTC")
+    drawn = pd.DataFrame({"house": [1.0, 2.0, 3.0]})
+    loads = dense_profiles(time, drawn, power_factor=1.0)
+    grid = GridCase(booked, loads, Limits())
+    assert grid.profiles.total_kw().tolist() == [9.0, 10.0, 11.0]
+    assert any("8 kW" in note and "assumption" in note for note in grid.notes)
+    assert firm(booked, loads) < firm(feeder, loads)
+
+
+def test_nothing_committed_changes_nothing():
+    feeder = read_feeder(line_net(load_kw=5.0))
+    none = committed_loads(pd.DataFrame({"bus": [], "kw": []}))
+    assert with_committed_ports(feeder, none) is feeder
+    loads = today(feeder)
+    assert with_committed(loads, none) is loads
+
+
+def test_committed_at_a_port_is_added_at_every_step_at_its_power_factor():
+    time = pd.date_range("2025-01-01", periods=2, freq="h", tz="UTC")
+    drawn = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    loads = dense_profiles(time, drawn, power_factor=1.0)
+    p_kw, q_kvar = with_committed(
+        loads, queue(port=["b", "b"], kw=[4.0, 6.0]), power_factor=0.8
+    ).power_kw()
+    assert p_kw.tolist() == [[1.0, 2.0], [13.0, 14.0]]
+    assert q_kvar == pytest.approx(np.array([[0.0, 0.0], [7.5, 7.5]]))
+
+
+def test_growth_scales_customers_and_leaves_generation():
+    feeder = read_feeder(line_net(load_kw=5.0, generation_kw=3.0))
+    ports = feeder.ports
+    loads = constant_profiles(ports.index, ports["p_kw"], ports["p_kw"] * 0.1)
+    more = grown(loads, 1.2, feeder=feeder)
+    kind = ports["kind"].reindex(loads.port_ids)
+    ratio = np.where(kind == "load", 1.2, 1.0)
+    assert more.p_scale_kw == pytest.approx(ratio * loads.p_scale_kw)
+    assert more.q_scale_kvar == pytest.approx(ratio * loads.q_scale_kvar)
+    assert firm(feeder, more) == pytest.approx(firm(feeder, loads) - 1.0, abs=0.05)
+
+
+def test_generation_that_is_off_leaves_less():
+    feeder = read_feeder(line_net(load_kw=5.0, generation_kw=30.0))
+    ports = feeder.ports
+    loads = constant_profiles(ports.index, ports["p_kw"], ports["q_kvar"])
+    off = without_generation(loads, feeder)
+    assert list(off.port_ids) == ["house"]
+    assert GridCase(feeder, off, Limits()).profiles.total_kw()[0] == pytest.approx(5.0)
+    assert firm(feeder, off) < firm(feeder, loads) - 10.0
+
+
+@pytest.mark.parametrize("factor", [0.0, -1.0, np.nan, 110.0, np.inf])
+def test_growth_that_is_no_factor_is_refused(factor):
+    feeder = read_feeder(line_net())
+    with pytest.raises(ConfigError, match="growth"):
+        grown(today(feeder), factor, feeder=feeder)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"kw": [1.0]},
+        {"port": ["a"], "bus": ["b"], "kw": [1.0]},
+        {"port": ["a"], "kw": [-1.0]},
+        {"port": ["a"], "kw": [np.nan]},
+        {"port": ["a"], "kw": [np.inf]},
+        {"port": ["a"], "kw": ["ten"]},
+        {"port": ["a"]},
+        {"port": ["a"], "kw": [1.0], "mw": [1.0]},
+        {"port": [None], "kw": [1.0]},
+    ],
+)
+def test_rows_at_fault_are_refused(columns):
+    with pytest.raises(DataError, match="committed") as error:
+        queue(**columns)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("bus", ["nowhere", "head"])
+def test_unknown_buses_and_sources_are_refused(bus):
+    feeder = read_feeder(line_net())
+    with pytest.raises(DataError, match=bus):
+        with_committed_ports(feeder, queue(bus=[bus], kw=[1.0]))
+
+
+def test_unknown_port_is_refused():
+    with pytest.raises(DataError, match="shed"):
+        with_committed(today(read_feeder(line_net())), queue(port=["shed"], kw=[1.0]))
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_file_is_read_with_names_as_text(tmp_path, suffix):
+    path = tmp_path / f"queue{suffix}"
+    table = pd.DataFrame({"bus": ["7", "8"], "kw": [1.5, 2.0]})
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
+    assert read_committed(path)["bus"].tolist() == ["7", "8"]
+    with pytest.raises(DataError, match="does not exist"):
+        read_committed(tmp_path / "none.csv")
