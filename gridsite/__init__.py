@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from gridsite.feeder.read_pandapower import read_feeder
     from gridsite.hosting.ac_replay import replay_loads
     from gridsite.hosting.capacity import hosting_capacity
+    from gridsite.hosting.joint_capacity import joint_capacity
     from gridsite.hosting.limits import Limits
     from gridsite.places import connect_buildings, read_buildings, read_demand
     from gridsite.report import siting_map
@@ -29,6 +30,7 @@ _HOMES = {
     "check_feeder": "gridsite.feeder.checks",
     "connect_buildings": "gridsite.places",
     "hosting_capacity": "gridsite.hosting.capacity",
+    "joint_capacity": "gridsite.hosting.joint_capacity",
     "read_buildings": "gridsite.places",
     "read_demand": "gridsite.places",
     "read_feeder": "gridsite.feeder.read_pandapower",
@@ -47,6 +49,7 @@ __all__ = [
     "check_feeder",
     "connect_buildings",
     "hosting_capacity",
+    "joint_capacity",
     "read_buildings",
     "read_demand",
     "read_feeder",

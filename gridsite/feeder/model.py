@@ -10,6 +10,11 @@ A `Feeder` holds, in per unit,
 * terminals, the ends of lines and transformers: current is
   ``terminal_y @ v``, and each terminal has a rating.
 
+In a balanced model one node stands for the three phases of a bus, and the power
+base is that of all three. In a three-phase model one node stands for one phase,
+voltages are per phase voltage (1 pu means the same), and the power base is that
+of one phase.
+
 A file may hold several feeders: parts of the network that only meet at a
 source are electrically independent, and ``feeder_id`` names them.
 """
@@ -43,7 +48,7 @@ class Feeder:
     name : str
         Where the model came from.
     base_kva : float
-        Three-phase power base of the per-unit system. [kVA]
+        Power base of the per-unit system: of what one node stands for. [kVA]
     nodes : pandas.DataFrame
         One row per supplied node: ``bus`` (text), ``phases``, ``voltage_kv``
         (line to line), ``feeder_id`` ("" at a source), ``limited`` (False at

@@ -39,18 +39,23 @@ _REFUSED = {
     "gen": "voltage-controlled generators; turn them into sgen",
     "xward": "extended wards; turn them into loads and shunts",
     "dcline": "DC lines; turn them into a load and an sgen",
-    "asymmetric_load": "single-phase loads of a balanced model; sum them into load",
-    "asymmetric_sgen": "single-phase sgens of a balanced model; sum them into sgen",
+    "asymmetric_load": "loads by phase in a balanced model; read it as three_phase",
+    "asymmetric_sgen": "sgens by phase in a balanced model; read it as three_phase",
     "vsc": "converters; turn them into loads",
     "ssc": "static compensators; turn them into shunts",
     "svc": "static compensators; turn them into shunts",
     "tcsc": "series compensators; turn them into impedances",
 }
+_ASYMMETRIC = {"asymmetric_load": 1.0, "asymmetric_sgen": -1.0}
 _SIGNS = {"load": 1.0, "sgen": -1.0, "storage": 1.0, "motor": 1.0}
 _TRAFO3W_SIDES = (("hv", 0), ("mv", 1), ("lv", 2))
 
 
-def read_feeder(source: str | Path | Any) -> Feeder:  # noqa: ANN401
+def read_feeder(
+    source: str | Path | Any,  # noqa: ANN401
+    *,
+    three_phase: bool | None = None,
+) -> Feeder:
     """
     Read a feeder from a file, a named network or a pandapower network.
 
@@ -59,6 +64,9 @@ def read_feeder(source: str | Path | Any) -> Feeder:  # noqa: ANN401
     source : str, pathlib.Path or pandapower network
         A pandapower ``.json`` or ``.xlsx`` file, ``pandapower:NAME`` (a
         function of ``pandapower.networks``), ``simbench:CODE``, or a network.
+    three_phase : bool, optional
+        Whether each phase has nodes of its own, which needs zero-sequence data;
+        by default where loads or generators by phase are in service.
 
     Returns
     -------
@@ -82,8 +90,9 @@ def read_feeder(source: str | Path | Any) -> Feeder:  # noqa: ANN401
         msg = f"a feeder is a path, a name or a pandapower network, not {source!r}"
         raise ConfigError(msg)
     if isinstance(source, pp.pandapowerNet):
-        return feeder_from_net(source, name=str(getattr(source, "name", "") or "net"))
-    return feeder_from_net(load_net(source), name=str(source))
+        name = str(getattr(source, "name", "") or "net")
+        return feeder_from_net(source, name=name, three_phase=three_phase)
+    return feeder_from_net(load_net(source), name=str(source), three_phase=three_phase)
 
 
 def load_net(source: str | Path) -> Any:  # noqa: ANN401
@@ -214,7 +223,12 @@ def _simbench_net(code: str) -> Any:  # noqa: ANN401
         raise ConfigError(msg) from error
 
 
-def feeder_from_net(net: Any, *, name: str) -> Feeder:  # noqa: ANN401
+def feeder_from_net(
+    net: Any,  # noqa: ANN401
+    *,
+    name: str,
+    three_phase: bool | None = None,
+) -> Feeder:
     """
     Turn a pandapower network into a `Feeder`.
 
@@ -224,11 +238,14 @@ def feeder_from_net(net: Any, *, name: str) -> Feeder:  # noqa: ANN401
         The network; it is not changed.
     name : str
         Name of the result.
+    three_phase : bool, optional
+        As in `read_feeder`.
 
     Returns
     -------
     Feeder
-        Balanced (positive-sequence) model of every supplied part.
+        Balanced (positive-sequence) model of every supplied part, or a
+        three-phase one (`gridsite.feeder.read_three_phase.three_phase_feeder`).
 
     Raises
     ------
@@ -240,8 +257,14 @@ def feeder_from_net(net: Any, *, name: str) -> Feeder:  # noqa: ANN401
     Loads with constant-impedance or constant-current shares are taken as
     constant power, which is the safe side for low voltage, with a note.
     """
+    if three_phase or (three_phase is None and _has_asymmetric(net)):
+        from gridsite.feeder.read_three_phase import (  # noqa: PLC0415 - builds on this
+            three_phase_feeder,
+        )
+
+        return three_phase_feeder(net, name=name)
     notes: list[str] = []
-    _refuse(net, name)
+    _refuse(net, name, _REFUSED)
     work = _prepared(copy.deepcopy(net), notes)
     ppc, v_fixed = _admittance(work, name)
     lookup = _bus_lookup(work, ppc)
@@ -325,8 +348,14 @@ def _filed_shape(tables: Any, table: str, profile: str) -> tuple[Any, Any]:  # n
     return None, None
 
 
-def _refuse(net: Any, name: str) -> None:  # noqa: ANN401
-    for table, why in _REFUSED.items():
+def _has_asymmetric(net: Any) -> bool:  # noqa: ANN401
+    """Return whether loads or generators by phase are in service."""
+    rows = [net.get(table, pd.DataFrame()) for table in _ASYMMETRIC]
+    return any(len(r) and bool(r["in_service"].any()) for r in rows)
+
+
+def _refuse(net: Any, name: str, refused: dict[str, str]) -> None:  # noqa: ANN401
+    for table, why in refused.items():
         rows = net.get(table, pd.DataFrame())
         if len(rows) and rows["in_service"].any():
             msg = f"{name}: {int(rows['in_service'].sum())} {table} row(s): {why}"

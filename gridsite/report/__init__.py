@@ -13,6 +13,7 @@ from gridsite.report.tables import (
     comparison_table,
     findings_table,
     hosting_table,
+    joint_table,
     summary_table,
 )
 
@@ -24,6 +25,7 @@ __all__ = [
     "comparison_table",
     "findings_table",
     "hosting_table",
+    "joint_table",
     "latency_by_workload",
     "limit_shares",
     "loading_before_after",

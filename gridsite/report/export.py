@@ -59,6 +59,9 @@ class Results:
         What the siting found, and what the replay of the plan returned.
     rows, costs : pandas.DataFrame, optional
         Grid limits the siting kept; cost terms (no contract).
+    joint, joint_splits : pandas.DataFrame, optional
+        What connections can draw together, by feeder and by connection (no
+        contract).
     summary : dict
         Content of ``summary.json``.
     manifest : dict
@@ -88,6 +91,8 @@ class Results:
     violations: pd.DataFrame | None = None
     rows: pd.DataFrame | None = None
     costs: pd.DataFrame | None = None
+    joint: pd.DataFrame | None = None
+    joint_splits: pd.DataFrame | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
 
