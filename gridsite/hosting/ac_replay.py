@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError
-from gridsite.hosting.base_case import GridCase
+from gridsite.feeder.split import split_feeder
+from gridsite.hosting.base_case import GridCase, block_states
 from gridsite.hosting.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -115,11 +116,11 @@ def replay_loads(
     if grid is None:
         grid = GridCase(feeder, loads, limits or Limits(), power_factor=power_factor)
     _check_added(feeder, added_kw)
-    parts = []
+    parts: list[_Part] = []
     for done, feeder_id in enumerate(grid.solved_ids):
         if progress:
             progress(done / len(grid.solved_ids), f"replay of {feeder_id}")
-        parts.append(_BlockReplay(grid.block(feeder_id), added_kw))
+        parts.extend(_replayed(grid, feeder_id, added_kw))
     if progress:
         progress(1.0, "replay")
     names = feeder.ports["feeder_id"].reindex(added_kw.index[added_kw > 0.0])
@@ -141,14 +142,89 @@ def _check_added(feeder: Feeder, added_kw: pd.Series[float]) -> None:
         raise DataError(msg)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Part:
+    """What the replay of a block, or of a part of one, found."""
+
+    listing: pd.DataFrame
+    peaks: pd.DataFrame
+    lowest: pd.DataFrame
+    losses_mwh: tuple[float, float]
+    base_violations: int
+    new: int
+    worsened: int
+    failed: int
+
+
+def _replayed(
+    grid: GridCase, feeder_id: str, added_kw: pd.Series[float]
+) -> Iterator[_Part]:
+    """Replay one block, in its parts where it is split."""
+    names = grid.feeder.ports.index[grid.feeder.ports["feeder_id"] == feeder_id]
+    spread = added_kw.groupby(level=0).sum().reindex(names, fill_value=0.0)
+    split = grid.split(feeder_id)
+    if split is None:
+        case = grid.block(feeder_id)
+        order = case.feeder.ports.index[case.block.ports]
+        v = plan_voltages(case, np.asarray(spread.reindex(order), dtype=float))
+        yield _BlockReplay(case, v).part()
+        return
+    planned = split
+    if spread.any():
+        tan_phi = np.sqrt(1.0 / grid.power_factor**2 - 1.0)
+        profiles = _with_added(grid.profiles, spread[spread > 0.0], tan_phi)
+        planned = split_feeder(grid.feeder, feeder_id, profiles, strict=False) or split
+    base = [(split.trunk, split.trunk_profiles), *split.leaves]
+    plan = [(planned.trunk, planned.trunk_profiles), *planned.leaves]
+    for (feeder, profiles), (moved, drawn) in zip(base, plan, strict=True):
+        case = grid.part(feeder, feeder_id, profiles)
+        v = case.v
+        if planned is not split:
+            v = _planned_voltages(case, moved, drawn)
+            # a step without a solution counts once: at the trunk
+            lost = ~planned.converged
+            v[:, lost] = np.nan if feeder is split.trunk else case.v[:, lost]
+        yield _BlockReplay(case, v).part()
+
+
+def _with_added(
+    profiles: Profiles, added_kw: pd.Series[float], tan_phi: float
+) -> Profiles:
+    """Return profiles in which some ports draw constant loads more."""
+    at = profiles.port_ids.get_indexer(added_kw.index)
+    p, q = profiles.select(added_kw.index).power_kw()
+    more = added_kw.to_numpy(dtype=float)[:, None]
+    shape, p_scale = profiles.shape_of_port.copy(), profiles.p_scale_kw.copy()
+    q_scale = profiles.q_scale_kvar.copy()
+    shape[at] = len(profiles.p_shapes) + np.arange(len(at))
+    p_scale[at] = q_scale[at] = 1.0
+    return replace(
+        profiles,
+        p_shapes=np.vstack([profiles.p_shapes, p + more]),
+        q_shapes=np.vstack([profiles.q_shapes, q + tan_phi * more]),
+        shape_of_port=shape,
+        p_scale_kw=p_scale,
+        q_scale_kvar=q_scale,
+    )
+
+
+def _planned_voltages(
+    case: BaseCase, moved: Feeder, drawn: Profiles
+) -> NDArray[np.complex128]:
+    """Return voltages of a part with a plan's loads, and its source moved by them."""
+    states = block_states(case.block, drawn, case.tan_phi)
+    if drawn.source_factor is not None:
+        shift = moved.source_v[0] / case.feeder.source_v[0]
+        states = replace(states, drive=drawn.source_factor * shift)
+    steps = np.arange(len(case.time))
+    return case.block.solve(states, steps, v_start=case.v, start_of=steps).v
+
+
 class _BlockReplay:
     """Replay of one block."""
 
-    def __init__(self, case: BaseCase, added_kw: pd.Series[float]) -> None:
-        self.case = case
-        names = case.feeder.ports.index[case.block.ports]
-        self.spread_kw = added_kw.groupby(level=0).sum().reindex(names, fill_value=0.0)
-        self.v = plan_voltages(case, np.asarray(self.spread_kw, dtype=float))
+    def __init__(self, case: BaseCase, v: NDArray[np.complex128]) -> None:
+        self.case, self.v = case, v
         self.idle = self.v is case.v
         self.converged = np.isfinite(self.v[0]) if len(self.v) else np.ones(0, bool)
         self.slack = case.slack if self.idle else case.row_slack(self.v)
@@ -179,8 +255,18 @@ class _BlockReplay:
             self.high = ~self.base_high & (now > most)
             self.high |= self.base_high & (rise > case.limits.materiality_voltage_pu)
 
-    def base_violations(self) -> int:
-        return int(self.broken.sum() + self.base_high.sum())
+    def part(self) -> _Part:
+        """Return what was found, without the voltages."""
+        return _Part(
+            listing=self.listing(),
+            peaks=self.peaks(),
+            lowest=self.lowest(),
+            losses_mwh=self.losses_mwh(),
+            base_violations=int(self.broken.sum() + self.base_high.sum()),
+            new=int(self.new.sum() + (self.high & ~self.base_high).sum()),
+            worsened=int(self.worsened.sum() + (self.high & self.base_high).sum()),
+            failed=int((~self.converged).sum()),
+        )
 
     def listing(self) -> pd.DataFrame:
         """Return the violations of this block."""
@@ -354,26 +440,24 @@ def _unsolved(grid: GridCase, feeder_ids: list[str]) -> pd.DataFrame:
     return pd.concat(frames) if frames else pd.DataFrame()
 
 
-def _collect(
-    grid: GridCase, parts: list[_BlockReplay], unsolved: list[str]
-) -> LoadReplay:
-    listings = [part.listing() for part in parts] + [_unsolved(grid, unsolved)]
+def _collect(grid: GridCase, parts: list[_Part], unsolved: list[str]) -> LoadReplay:
+    listings = [part.listing for part in parts] + [_unsolved(grid, unsolved)]
     full = [frame for frame in listings if len(frame)] or listings[:1]
     violations = pd.concat(full, ignore_index=True)
-    losses = np.array([part.losses_mwh() for part in parts]).sum(axis=0)
+    losses = np.array([part.losses_mwh for part in parts]).sum(axis=0)
     worst: dict[str, Any] | None = None
     if len(violations):
         relative = violations["excess"] / violations["limit"].abs().clip(lower=1e-9)
         row = violations.loc[relative.idxmax()]
         worst = {k: str(row[k]) for k in ("element", "criterion", "time")}
         worst |= {k: float(row[k]) for k in ("value", "limit", "excess")}
-    failed = sum(int((~part.converged).sum()) for part in parts)
+    failed = sum(part.failed for part in parts)
     failed += len(unsolved) * len(grid.profiles.time)
-    new = sum(int(p.new.sum() + (p.high & ~p.base_high).sum()) for p in parts)
-    worsened = sum(int(p.worsened.sum() + (p.high & p.base_high).sum()) for p in parts)
+    new = sum(p.new for p in parts)
+    worsened = sum(p.worsened for p in parts)
     summary = {
         "steps": len(grid.profiles.time),
-        "base_violations": sum(part.base_violations() for part in parts),
+        "base_violations": sum(part.base_violations for part in parts),
         "new": new + failed,
         "worsened": worsened,
         "not_converged": failed,
@@ -384,7 +468,7 @@ def _collect(
     }
     return LoadReplay(
         violations=violations,
-        elements=pd.concat([part.peaks() for part in parts]),
-        voltages=pd.concat([part.lowest() for part in parts]),
+        elements=pd.concat([part.peaks for part in parts]),
+        voltages=pd.concat([part.lowest for part in parts]),
         summary=summary,
     )

@@ -22,9 +22,12 @@ import scipy.sparse as sp
 from gridsite.errors import BaseCaseError, ConfigError, DataError
 from gridsite.feeder.kernels import fill_phasors, fill_slack
 from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.split import Split, split_feeder
 from gridsite.hosting.kernels import least_slack
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from numpy.typing import NDArray
 
     from gridsite.feeder.model import Feeder
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+
+#: Blocks of up to so many nodes are rated whole, not as a trunk and leaves.
+WHOLE_NODES = 1_500
 
 #: States evaluated at once, to bound memory. [values]
 _EVALUATE_VALUES = 2_000_000
@@ -107,6 +113,8 @@ class GridCase:
         The limits.
     power_factor : float, default 0.98
         Of added loads, lagging. [-]
+    whole_nodes : int, default `WHOLE_NODES`
+        Blocks of more nodes are split into a trunk and leaves.
 
     Raises
     ------
@@ -123,6 +131,7 @@ class GridCase:
         limits: Limits,
         *,
         power_factor: float = 0.98,
+        whole_nodes: int = WHOLE_NODES,
     ) -> None:
         self.feeder, self.limits = feeder, limits
         self.power_factor = power_factor
@@ -138,6 +147,8 @@ class GridCase:
         ids = feeder.nodes["feeder_id"]
         self.feeder_ids: list[str] = sorted(set(ids[ids != ""]))
         self._blocks: dict[str, BaseCase] = {}
+        self._splits: dict[str, Split | None] = {}
+        self.whole_nodes = whole_nodes
         at_source = feeder.ports["node"].isin(feeder.source_nodes)
         if limits.source_kva is not None and at_source.any():
             first = feeder.ports.index[at_source][:3].tolist()
@@ -172,7 +183,8 @@ class GridCase:
         failed: dict[str, BaseCaseError] = {}
         for feeder_id in self.feeder_ids:
             try:
-                self.block(feeder_id)
+                if self.split(feeder_id) is None:
+                    self.block(feeder_id)
             except BaseCaseError as error:
                 failed[feeder_id] = error
         if failed and len(failed) == len(self.feeder_ids):
@@ -190,6 +202,73 @@ class GridCase:
             Their ``feeder_id``.
         """
         return [i for i in self.feeder_ids if i not in self.failed]
+
+    def split(self, feeder_id: str) -> Split | None:
+        """
+        Return a large block in parts.
+
+        Parameters
+        ----------
+        feeder_id : str
+            Which block.
+
+        Returns
+        -------
+        Split or None
+            Solved at the first call; None for a block that is rated whole.
+        """
+        if feeder_id not in self._splits:
+            n = int((self.feeder.nodes["feeder_id"] == feeder_id).sum())
+            self._splits[feeder_id] = (
+                split_feeder(self.feeder, feeder_id, self.profiles)
+                if n > self.whole_nodes
+                else None
+            )
+        return self._splits[feeder_id]
+
+    def cases(self, feeder_id: str) -> Iterator[BaseCase]:
+        """
+        Yield the base cases of a block's parts, one at a time.
+
+        Parameters
+        ----------
+        feeder_id : str
+            Which block.
+
+        Yields
+        ------
+        BaseCase
+            The block, or its trunk and then its leaves.
+        """
+        split = self.split(feeder_id)
+        if split is None:
+            yield self.block(feeder_id)
+            return
+        parts = [(split.trunk, split.trunk_profiles), *split.leaves]
+        for feeder, profiles in parts:
+            yield self.part(feeder, feeder_id, profiles)
+
+    def part(self, feeder: Feeder, feeder_id: str, profiles: Profiles) -> BaseCase:
+        """
+        Return the base case of a part of a block.
+
+        Parameters
+        ----------
+        feeder : Feeder
+            The part, as from `split`.
+        feeder_id : str
+            Which block.
+        profiles : Profiles
+            Of the part.
+
+        Returns
+        -------
+        BaseCase
+            Solved.
+        """
+        return BaseCase(
+            feeder, feeder_id, profiles, self.limits, power_factor=self.power_factor
+        )
 
     def block(self, feeder_id: str) -> BaseCase:
         """
@@ -265,7 +344,7 @@ class BaseCase:
         self.limits = limits
         self.time = profiles.time
         self.tan_phi = float(np.sqrt(1.0 / power_factor**2 - 1.0))
-        self.states = _block_states(self.block, profiles, self.tan_phi)
+        self.states = block_states(self.block, profiles, self.tan_phi)
         drive = profiles.source_factor
         #: factor of the source voltages at each step
         self.drive = np.ones(len(self.time), complex) if drive is None else drive
@@ -298,7 +377,8 @@ class BaseCase:
         at_kv = feeder.nodes["voltage_kv"].to_numpy(dtype=float)[terminals["node"]]
         lowest_kv = pd.Series(at_kv).groupby(terminals["element"].to_numpy())
         rated_a = terminals["rated_a"].to_numpy(dtype=float)
-        rated_a = rated_a * limits.loading_max_of(kind, lowest_kv.transform("min"))
+        level_kv = lowest_kv.transform("min")
+        rated_a = rated_a * limits.loading_max_of(kind.tolist(), level_kv)
         if limits.source_kva is not None:
             # the source holds its voltage: a limit on kVA is one on current
             held = np.ones(len(feeder.nodes))
@@ -722,8 +802,24 @@ class BaseCase:
         return least, which
 
 
-def _block_states(block: Block, profiles: Profiles, tan_phi: float) -> States:
-    """Return a block's loads in per unit."""
+def block_states(block: Block, profiles: Profiles, tan_phi: float) -> States:
+    """
+    Return a block's loads in per unit.
+
+    Parameters
+    ----------
+    block : Block
+        The block.
+    profiles : Profiles
+        On all ports of its feeder.
+    tan_phi : float
+        Reactive over active power of added loads. [-]
+
+    Returns
+    -------
+    States
+        Of all steps.
+    """
     ports = block.ports
     return States(
         p_shapes=np.ascontiguousarray(profiles.p_shapes, dtype=np.float64),

@@ -7,13 +7,13 @@ import numpy as np
 
 #: Iterations of the two-bus fixed point, and its tolerance. [pu]
 _TWO_BUS_ITERATIONS = 60
-_TWO_BUS_TOLERANCE = 1e-11
+_TWO_BUS_TOLERANCE = 1e-8
 
 #: The two-bus fixed point must contract at least this much. [-]
 _CONTRACTION = 0.9
 
 #: Passes of the closed forms that give the load at which a limit binds.
-_PASSES = 6
+_PASSES = 5
 
 
 @nb.njit(cache=True, inline="always")
@@ -198,7 +198,7 @@ def binding_load(  # pragma: no cover
                 if not new < np.inf:
                     p = np.inf
                     break
-                done = abs(new - p) <= 1e-7 * new
+                done = abs(new - p) <= 1e-5 * new
                 p = new
                 if done:
                     break
@@ -252,13 +252,15 @@ def least_slack(  # pragma: no cover
                 if (only[s] >= 0 and only[s] != r) or broken[r, step[s]]:
                     continue
                 if r < n_voltage:
-                    slack = abs(v[limited[r], s]) - v_min[r]
+                    u = v[limited[r], s]
+                    slack = np.sqrt(u.real**2 + u.imag**2) - v_min[r]
                 else:
                     i = r - n_voltage
                     current = source[i] * drive[step[s]]
                     for p in range(indptr[i], indptr[i + 1]):
                         current += data[p] * v[indices[p], s]
-                    slack = rating[i] - abs(current)
+                    size = np.sqrt(current.real**2 + current.imag**2)
+                    slack = rating[i] - size
                 slack /= scale[r]
                 if not slack >= out_slack[s]:
                     out_slack[s] = slack

@@ -1,0 +1,406 @@
+r"""
+Split a feeder into a trunk and the leaves that hang on it.
+
+A leaf is a part of one voltage level that is fed through one node of the trunk
+alone (a low-voltage grid behind its transformer). With the trunk and all other
+loads as in the base case, a leaf sees a source
+
+.. math:: E_t = V_{a,t} + z_a I_t
+
+behind the trunk's impedance :math:`z_a` at its head :math:`a`, where :math:`I_t`
+is the current into the leaf: a feeder of its own, whose base case is that of
+the whole, and whose answer to an added load leaves out only that the loads of
+other parts change their current as the trunk's voltage moves. The trunk sees
+each leaf as a load.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from scipy.sparse.csgraph import connected_components
+from scipy.sparse.linalg import splu
+
+from gridsite.errors import BaseCaseError
+from gridsite.feeder.powerflow import Block, States
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.model import Feeder
+    from gridsite.feeder.profiles import Profiles
+
+    Ints = NDArray[np.int64]
+    Complex = NDArray[np.complex128]
+
+#: Voltages of the whole held at once while it is solved. [values]
+_SOLVED_VALUES = 6_000_000
+
+#: Terminals must hold the head's admittance to this share of it. [-]
+_AGREEMENT = 1e-9
+
+
+@dataclass(frozen=True, kw_only=True)
+class Leaf:
+    """
+    A part that one node of the trunk feeds.
+
+    Parameters
+    ----------
+    head : int
+        That node, position in the feeder.
+    nodes : numpy.ndarray of int
+        The leaf's nodes, positions in the feeder.
+    terminals : numpy.ndarray of int
+        Terminals at the head that lead into the leaf.
+    """
+
+    head: int
+    nodes: Ints
+    terminals: Ints
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """
+    A feeder in parts, solved over all steps.
+
+    Parameters
+    ----------
+    trunk : Feeder
+        The trunk; each leaf is a port of kind ``other`` called ``behind ...``.
+    trunk_profiles : Profiles
+        On the trunk's ports.
+    leaves : tuple of (Feeder, Profiles)
+        The leaves behind the trunk's impedance, in the order of ``leaf_ports``.
+    leaf_ports : tuple of str
+        The trunk's port of each leaf.
+    converged : numpy.ndarray of bool, shape (n_step,)
+        Steps with a solution; the others stand as if nothing drew power.
+    """
+
+    trunk: Feeder
+    trunk_profiles: Profiles
+    leaves: tuple[tuple[Feeder, Profiles], ...]
+    leaf_ports: tuple[str, ...]
+    converged: NDArray[np.bool_]
+
+
+def find_leaves(feeder: Feeder, feeder_id: str) -> tuple[Ints, list[Leaf]]:
+    """
+    Find the trunk and the leaves of one independent part.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    feeder_id : str
+        Which part.
+
+    Returns
+    -------
+    trunk : numpy.ndarray of int
+        Nodes of the trunk, positions in the feeder.
+    leaves : list of Leaf
+        Empty where nothing hangs on a single node.
+    """
+    ids = feeder.nodes["feeder_id"].to_numpy()
+    own = np.flatnonzero(ids == feeder_id)
+    kv = feeder.nodes["voltage_kv"].to_numpy(dtype=float)[own]
+    y = sp.coo_array(feeder.y.tocsr()[own][:, own])
+    rows, cols = y.coords
+    same = kv[rows] == kv[cols]
+    level = sp.coo_array(
+        (np.ones(int(same.sum())), (rows[same], cols[same])), shape=y.shape
+    )
+    part = connected_components(level, directed=False)[1]
+    fed = abs(feeder.y.tocsr()[own][:, feeder.source_nodes]).sum(axis=1) > 0
+    rooted = set(part[fed].tolist())
+    across = np.unique(np.stack([rows[~same], cols[~same]], axis=1), axis=0)
+    leaves = []
+    for label in np.setdiff1d(part, sorted(rooted)):
+        edges = across[part[across[:, 1]] == label]
+        heads = np.unique(edges[:, 0])
+        if len(heads) == 1:
+            leaf = _leaf(feeder, own, int(heads[0]), np.flatnonzero(part == label))
+            if leaf is not None:
+                leaves.append(leaf)
+    behind = {int(node) for leaf in leaves for node in leaf.nodes}
+    # a leaf of a leaf stays with the leaf that is nearer to the trunk: not split
+    leaves = [leaf for leaf in leaves if leaf.head not in behind]
+    used = np.concatenate([leaf.nodes for leaf in leaves]) if leaves else own[:0]
+    return np.setdiff1d(own, used), leaves
+
+
+def _leaf(feeder: Feeder, own: Ints, head: int, nodes: Ints) -> Leaf | None:
+    """Return a leaf whose admittance at its head the terminals hold, if so."""
+    at, inside = int(own[head]), own[nodes]
+    matrix = feeder.terminal_y
+    ends = np.flatnonzero(
+        (feeder.terminals["node"].to_numpy() == at)
+        & (abs(matrix[:, inside]).sum(axis=1) > 0)
+        & (feeder.terminals["criterion"].to_numpy() != "source")
+    )
+    into = np.asarray(matrix[ends][:, inside].sum(axis=0)).ravel()
+    wanted = feeder.y.tocsr()[[at]][:, inside].toarray().ravel()
+    if np.abs(into - wanted).max() > _AGREEMENT * np.abs(wanted).max():
+        return None
+    return Leaf(head=at, nodes=inside, terminals=ends)
+
+
+def split_feeder(
+    feeder: Feeder, feeder_id: str, profiles: Profiles, *, strict: bool = True
+) -> Split | None:
+    """
+    Split one independent part of a feeder, solving its base case once.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    feeder_id : str
+        Which part.
+    profiles : Profiles
+        On all ports of the feeder.
+    strict : bool, default True
+        Whether a step without a solution is an error.
+
+    Returns
+    -------
+    Split or None
+        None where no leaf hangs on a trunk.
+
+    Raises
+    ------
+    BaseCaseError
+        If a step has no solution, and ``strict`` is set.
+    """
+    trunk_nodes, leaves = find_leaves(feeder, feeder_id)
+    if not leaves or not len(trunk_nodes):
+        return None
+    heads = np.array([leaf.head for leaf in leaves])
+    v_head, current, converged = _solve(feeder, feeder_id, profiles, leaves)
+    if strict and not converged.all():
+        failed = profiles.time[~converged]
+        msg = (
+            f"{feeder.name}: feeder {feeder_id!r} has no power-flow solution at "
+            f"{len(failed)} step(s), first {failed[0]}: its own load is beyond what "
+            "it can carry; check the units of loads and profiles"
+        )
+        raise BaseCaseError(msg, failed[0])
+    position = np.searchsorted(trunk_nodes, heads)
+    y_trunk = _trunk_admittance(feeder, trunk_nodes, leaves)
+    factor = splu(sp.csc_matrix(y_trunk))
+    unit = np.zeros((len(trunk_nodes), len(leaves)), dtype=complex)
+    unit[position, np.arange(len(leaves))] = 1.0
+    z_head = factor.solve(unit)[position, np.arange(len(leaves))]
+    drives = v_head + z_head[:, None] * current
+    names = tuple(f"behind {_name(feeder, leaf)}" for leaf in leaves)
+    power = v_head * np.conj(current) * feeder.base_kva
+    trunk = _trunk(feeder, trunk_nodes, y_trunk, heads, names, power)
+    parts = tuple(
+        _leaf_feeder(feeder, leaf, z, profiles, drive)
+        for leaf, z, drive in zip(leaves, z_head, drives, strict=True)
+    )
+    return Split(
+        trunk=trunk,
+        trunk_profiles=_trunk_profiles(trunk, profiles, names, power),
+        leaves=parts,
+        leaf_ports=names,
+        converged=converged,
+    )
+
+
+def _name(feeder: Feeder, leaf: Leaf) -> str:
+    names: list[str] = feeder.terminals["element"].iloc[leaf.terminals].tolist()
+    return names[0]
+
+
+def _solve(
+    feeder: Feeder, feeder_id: str, profiles: Profiles, leaves: list[Leaf]
+) -> tuple[Complex, Complex, NDArray[np.bool_]]:
+    """Return head voltages and currents into leaves, (n_leaf, n_step), and flags."""
+    block = Block(feeder, feeder_id)
+    ports = block.ports
+    states = States(
+        p_shapes=profiles.p_shapes,
+        q_shapes=profiles.q_shapes,
+        shape_of_port=profiles.shape_of_port[ports].astype(np.int64),
+        p_scale=profiles.p_scale_kw[ports] / block.base_kva,
+        q_scale=profiles.q_scale_kvar[ports] / block.base_kva,
+        spread=np.zeros(len(ports)),
+        tan_phi=0.0,
+        drive=profiles.source_factor,
+    )
+    local = np.full(len(feeder.nodes), -1, dtype=np.int64)
+    local[block.nodes] = np.arange(len(block.nodes))
+    heads = local[[leaf.head for leaf in leaves]]
+    into = sp.vstack(
+        [
+            sp.csr_array(feeder.terminal_y[leaf.terminals].sum(axis=0)[None, :])
+            for leaf in leaves
+        ]
+    ).tocsr()[:, block.nodes]
+    n_step = len(profiles.time)
+    v_head = np.empty((len(leaves), n_step), dtype=complex)
+    current = np.empty_like(v_head)
+    converged = np.ones(n_step, dtype=np.bool_)
+    width = max(64, _SOLVED_VALUES // len(block.nodes))
+    for first in range(0, n_step, width):
+        step = np.arange(first, min(first + width, n_step))
+        solution = block.solve(states, step)
+        converged[step] = solution.converged
+        solution.v[:, ~solution.converged] = block.v_no_load[:, None]
+        v_head[:, step] = solution.v[heads]
+        current[:, step] = into @ solution.v
+    return v_head, current, converged
+
+
+def _trunk_admittance(feeder: Feeder, nodes: Ints, leaves: list[Leaf]) -> sp.csc_array:
+    """Return the trunk's admittance without what its leaves add at their heads."""
+    y = feeder.y.tocsr()[nodes][:, nodes].tolil()
+    for leaf in leaves:
+        at = int(np.searchsorted(nodes, leaf.head))
+        y[at, at] -= feeder.terminal_y[leaf.terminals][:, [leaf.head]].sum()
+    return sp.csc_array(y)
+
+
+def _trunk(
+    feeder: Feeder,
+    nodes: Ints,
+    y_trunk: sp.csc_array,
+    heads: Ints,
+    names: tuple[str, ...],
+    power: Complex,
+) -> Feeder:
+    """Return the trunk with its sources and a port for each leaf."""
+    every = np.concatenate([feeder.source_nodes, nodes])
+    n_source = len(feeder.source_nodes)
+    rows = feeder.y.tocsr()[every]
+    to_source = rows[n_source:][:, feeder.source_nodes]
+    top = rows[:n_source][:, every]
+    y = sp.vstack([top, sp.hstack([to_source, y_trunk])])
+    local = _local(feeder, every)
+    inner = feeder.ports["node"].isin(nodes)
+    own = feeder.ports[inner.to_numpy()]
+    sample = feeder.nodes.iloc[heads]
+    leaf_ports = pd.DataFrame(
+        {
+            "node": heads,
+            "node_return": -1,
+            "bus": sample["bus"].to_numpy(),
+            "phases": sample["phases"].to_numpy(),
+            "feeder_id": sample["feeder_id"].to_numpy(),
+            "kind": "other",
+            "p_kw": power.real.mean(axis=1),
+            "q_kvar": power.imag.mean(axis=1),
+            "profile": "",
+            "lon": sample["lon"].to_numpy(),
+            "lat": sample["lat"].to_numpy(),
+        },
+        index=pd.Index(names, name=feeder.ports.index.name),
+    )
+    return _part(feeder, every, y, pd.concat([own, leaf_ports]), local, n_source)
+
+
+def _leaf_feeder(
+    feeder: Feeder, leaf: Leaf, z_head: complex, profiles: Profiles, drive: Complex
+) -> tuple[Feeder, Profiles]:
+    """Return a leaf with its head behind the trunk's impedance, and its profiles."""
+    inside = np.concatenate([[leaf.head], leaf.nodes])
+    y = feeder.y.tocsr()[inside][:, inside].tolil()
+    y_head = feeder.terminal_y[leaf.terminals][:, [leaf.head]].sum()
+    y_source = 1.0 / z_head
+    y[0, 0] = y_head + y_source
+    top = sp.csr_array([[y_source, -y_source]])
+    n = len(inside)
+    source_row = sp.hstack([top, sp.csr_array((1, n - 1), dtype=complex)])
+    source_col = sp.csr_array(([-y_source], ([0], [0])), shape=(n, 1))
+    whole = sp.vstack([source_row, sp.hstack([source_col, sp.csr_array(y)])])
+    # the source takes the place of one of the feeder's own
+    stand_in = int(feeder.source_nodes[0])
+    every = np.concatenate([[stand_in], inside])
+    local = _local(feeder, every)
+    local[stand_in] = -1
+    own = feeder.ports[feeder.ports["node"].isin(leaf.nodes).to_numpy()]
+    part = _part(feeder, every, whole, own, local, 1)
+    # the head's voltage is a limit of the trunk
+    limited = part.nodes["limited"].to_numpy(dtype=bool) & (np.arange(n + 1) > 1)
+    nodes = part.nodes.assign(limited=limited)
+    at = feeder.ports.index.get_indexer(own.index)
+    return (
+        replace(part, nodes=nodes, source_v=drive[:1]),
+        replace(
+            profiles,
+            port_ids=own.index,
+            shape_of_port=profiles.shape_of_port[at],
+            p_scale_kw=profiles.p_scale_kw[at],
+            q_scale_kvar=profiles.q_scale_kvar[at],
+            source_factor=drive / drive[0],
+        ),
+    )
+
+
+def _local(feeder: Feeder, every: Ints) -> Ints:
+    """Return the position of each of the feeder's nodes in a part; -1 outside."""
+    local = np.full(len(feeder.nodes) + 1, -1, dtype=np.int64)
+    local[every] = np.arange(len(every))
+    return local
+
+
+def _part(
+    feeder: Feeder,
+    every: Ints,
+    y: sp.sparray,
+    ports: pd.DataFrame,
+    local: Ints,
+    n_source: int,
+) -> Feeder:
+    """Return the feeder of some nodes; terminals reach no node outside."""
+    held = local >= 0
+    outside = feeder.terminal_y[:, ~held[:-1]]
+    away = np.asarray(abs(outside).sum(axis=1)).ravel() > 0
+    inside = np.asarray(abs(feeder.terminal_y[:, every[n_source:]]).sum(axis=1)).ravel()
+    kept = np.flatnonzero(~away & (inside > 0))
+    terminals = feeder.terminals.iloc[kept].assign(
+        node=local[feeder.terminals["node"].to_numpy()[kept]]
+    )
+    matrix = feeder.terminal_y[kept].tocsr()
+    names = set(terminals["element"])
+    return replace(
+        feeder,
+        nodes=feeder.nodes.iloc[every].reset_index(drop=True),
+        y=sp.csc_array(y),
+        source_nodes=np.arange(n_source),
+        ports=ports.assign(
+            node=local[ports["node"].to_numpy()],
+            node_return=local[ports["node_return"].to_numpy()],
+        ),
+        elements=feeder.elements[feeder.elements.index.isin(names)],
+        terminals=terminals.reset_index(drop=True),
+        terminal_y=sp.csr_array(matrix[:, every]),
+        profiles=None,
+    )
+
+
+def _trunk_profiles(
+    trunk: Feeder, profiles: Profiles, names: tuple[str, ...], power: Complex
+) -> Profiles:
+    """Return profiles of the trunk's ports; each leaf has a shape of its own."""
+    own = trunk.ports.index[: len(trunk.ports) - len(names)]
+    at = profiles.port_ids.get_indexer(own)
+    n = len(profiles.p_shapes)
+    ones = np.ones(len(names))
+    return replace(
+        profiles,
+        port_ids=trunk.ports.index,
+        p_shapes=np.vstack([profiles.p_shapes, power.real]),
+        q_shapes=np.vstack([profiles.q_shapes, power.imag]),
+        shape_of_port=np.append(profiles.shape_of_port[at], n + np.arange(len(names))),
+        p_scale_kw=np.append(profiles.p_scale_kw[at], ones),
+        q_scale_kvar=np.append(profiles.q_scale_kvar[at], ones),
+    )

@@ -1,0 +1,518 @@
+"""
+Rate the connections of one block, each alone, over all steps.
+
+Firm capacity is searched at the step where the estimate leaves least, verified
+at every step that `Screen` does not prove to hold, and lowered where a step
+fails. What lies outside the block (a trunk above it) may cap a load at each step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridsite.hosting.curtailment import curtailment
+from gridsite.hosting.envelope import Envelope
+from gridsite.hosting.flexible import (
+    LEVELS,
+    energy_rating,
+    flexible_ratings,
+    level_name,
+)
+from gridsite.hosting.response import Response
+from gridsite.hosting.screening import Screen
+from gridsite.hosting.search import largest_passing
+from gridsite.hosting.service import service_headroom_kw
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.profiles import Profiles
+    from gridsite.hosting.base_case import BaseCase
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+#: Columns of flexible capacities, and of all capacities.
+FLEXIBLE = [
+    f"flexible_{kind}{level_name(level)}_kw"
+    for level in LEVELS
+    for kind in ("energy", "hours")
+]
+VALUES = ["firm_kw", *FLEXIBLE]
+
+#: Rounds of verify and lower before a port counts as not converged.
+_MAX_ROUNDS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """
+    How connections are rated.
+
+    Parameters
+    ----------
+    power_factor : float
+        Of added loads, lagging. [-]
+    tolerance_kw : float
+        Width of the interval that holds the true firm capacity. [kW]
+    screen : bool
+        Whether steps proven not to bind are skipped.
+    min_power_share : float
+        Share of its rating below which a unit pauses. [-]
+    battery_kwh : float
+        Energy of a battery at each unit. [kWh]
+    battery_kw : float or None
+        Its power; the unit's rating where None. [kW]
+    envelope : callable, optional
+        Takes row labels of connections and their headroom at each step. [kW]
+    """
+
+    power_factor: float
+    tolerance_kw: float
+    screen: bool
+    min_power_share: float = 0.0
+    battery_kwh: float = 0.0
+    battery_kw: float | None = None
+    envelope: Callable[[pd.Index, Floats], None] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outside:
+    """
+    What limits outside a block leave to any load in it.
+
+    Parameters
+    ----------
+    headroom_kw : numpy.ndarray, shape (n_step,)
+        At each step. [kW]
+    criterion, element : str
+        The limit that leaves least.
+    """
+
+    headroom_kw: Floats
+    criterion: str
+    element: str
+
+
+def empty_rows(group: pd.DataFrame) -> pd.DataFrame:
+    """Return hosting rows that hold no value yet."""
+    columns = ["building_id", "port_id", "feeder_id", "bus", "phases", "assumed"]
+    return group[columns].assign(
+        service_headroom_kw=np.nan,
+        firm_kw=np.nan,
+        firm_status="ok",
+        flexible_status="ok",
+        limit_criterion="",
+        limit_element="",
+        limit_time=pd.Series(pd.NaT, index=group.index, dtype=object),
+        second_criterion="",
+        second_element="",
+        steps_solved=0,
+        energy98_steps_curtailed=0,
+        energy98_longest_curtailment_h=np.nan,
+        energy98_interventions_per_year=np.nan,
+        **dict.fromkeys(FLEXIBLE, np.nan),
+    )
+
+
+def rows_without_value(group: pd.DataFrame, status: str) -> pd.DataFrame:
+    """
+    Return hosting rows that say why they hold no value.
+
+    Parameters
+    ----------
+    group : pandas.DataFrame
+        Connections, with ``feeder_id``.
+    status : str
+        The reason.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of ``hosting``.
+    """
+    return empty_rows(group).assign(firm_status=status, flexible_status=status)
+
+
+class BlockRating:
+    """Rate the connections of one block."""
+
+    def __init__(
+        self,
+        case: BaseCase,
+        profiles: Profiles,
+        group: pd.DataFrame,
+        settings: Settings,
+        outside: Outside | None = None,
+    ) -> None:
+        self.case, self.group, self.settings = case, group, settings
+        self.outside = outside
+        block = case.block
+        own = case.feeder.ports.index[block.ports]
+        self.port: Ints = own.get_indexer(pd.Index(group["port_id"])).astype(np.int64)
+        #: (n, n_step): what the building's service leaves; inf where not checked
+        self.service = np.full((len(group), len(case.time)), np.inf)
+        known = group["service_a"].notna().to_numpy()
+        if case.limits.on("service") and known.any():
+            used = pd.Index(group.loc[known, "port_id"].unique())
+            p_kw, q_kvar = profiles.select(used).power_kw()
+            row = used.get_indexer(pd.Index(group.loc[known, "port_id"]))
+            self.service[known] = service_headroom_kw(
+                group["service_a"].to_numpy(dtype=float)[known],
+                group["service_v"].to_numpy(dtype=float)[known],
+                p_kw[row],
+                q_kvar[row],
+                power_factor=settings.power_factor,
+                rule=case.limits.service_rule,
+                phases=group.loc[known, "phases"].tolist(),
+            )
+        self.linear = self._linear_capacity()
+
+    @cached_property
+    def response(self) -> Response:
+        """
+        Return how the block answers to loads.
+
+        Returns
+        -------
+        Response
+            Of the block.
+        """
+        return Response(self.case)
+
+    @cached_property
+    def screen(self) -> Screen:
+        """
+        Return the bounds that leave steps out.
+
+        Returns
+        -------
+        Screen
+            Of the block.
+        """
+        return Screen(self.response)
+
+    def _linear_capacity(self) -> Floats:
+        """Return the load at which each row would bind, linearly. [kW]"""
+        case = self.case
+        drop, current, own = case.effect
+        effect = np.concatenate([drop, current, own[None, :]])[:, self.port]
+        slack = np.where(case.broken, np.inf, case.slack).min(axis=1)
+        slack = np.append(slack, case.limits.voltage_change_pu)
+        if not case.limits.on("voltage change"):
+            slack[-1] = np.inf
+        acts = np.vstack([case.acts_on[:, self.port], np.ones(len(self.port), bool)])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            linear = slack[:, None] / np.maximum(effect, 0.0) * case.block.base_kva
+        out: Floats = np.where(acts & (effect > 0.0), linear, np.inf)
+        return out
+
+    def table(self) -> pd.DataFrame:
+        """Return the hosting rows of this block."""
+        out = empty_rows(self.group)
+        service = self.service.min(axis=1)
+        out["service_headroom_kw"] = np.where(np.isfinite(service), service, np.nan)
+        open_ports = self._base_violations(out) & self.without_unrated(out)
+        open_ports &= self._service_holds(out)
+        chosen = np.flatnonzero(open_ports)
+        if len(chosen):
+            self.rate(out, chosen)
+        return out
+
+    def _service_holds(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+        """Give no value to a building beyond its own fuse, or without a voltage."""
+        unknown = np.isnan(self.service).any(axis=1)
+        beyond = ~unknown & (self.service <= 0.0).any(axis=1)
+        still = (out["firm_status"] == "ok").to_numpy()
+        for hit, status in ((unknown, "unrated"), (beyond, "none_base_violation")):
+            at = out.index[hit & still]
+            out.loc[at, ["firm_status", "flexible_status"]] = status
+            out.loc[at, "limit_criterion"] = "service"
+            out.loc[at, "limit_element"] = self.group.loc[at, "building_id"]
+        at = out.index[beyond & still]
+        out.loc[at, VALUES] = 0.0
+        when = self.case.time[self.service[beyond & still].argmin(axis=1)]
+        out.loc[at, "limit_time"] = pd.Series(when, index=at, dtype=object)
+        left: NDArray[np.bool_] = ~(unknown | beyond)
+        return left
+
+    def _base_violations(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+        """Give 0 to loads that act on a limit that is broken already."""
+        case = self.case
+        rows = np.flatnonzero(case.broken.any(axis=1))
+        worse = self.worsens(rows)
+        hit = np.asarray(worse.any(axis=0))
+        depth = (case.slack[rows] / case.scale[rows, None]).min(axis=1)
+        if hit.any():
+            first = np.argmin(np.where(worse, depth[:, None], np.inf), axis=0)
+            row = rows[first[hit]]
+            step = case.slack[row].argmin(axis=1)
+            self.name_limit_of(out, np.flatnonzero(hit), row, step)
+            at = out.index[np.flatnonzero(hit)]
+            out.loc[at, VALUES] = 0.0
+            out.loc[at, ["firm_status", "flexible_status"]] = "none_base_violation"
+        return ~hit
+
+    def worsens(self, rows: Ints) -> NDArray[np.bool_]:
+        """Return which loads act on broken rows in the direction that harms."""
+        case = self.case
+        worse: NDArray[np.bool_] = case.acts_on[rows][:, self.port]
+        ports = self.port
+        for i, row in enumerate(rows):
+            if row < case.n_voltage or not worse[i].any():
+                continue
+            step = np.flatnonzero(case.broken[row])
+            matrix = case.rated_y[[row - case.n_voltage]]
+            v = case.v[:, step]
+            now = (matrix @ v)[0]
+            source = case.block.terminal_source[case.rated[row - case.n_voltage]]
+            now += source * case.drive[step]
+            drawn = (1 - 1j * case.tan_phi) / np.conj(case.port_voltage(v)[ports])
+            reach = -(matrix @ case.block.impedance[:, ports])[0]
+            change = reach[:, None] * drawn
+            worse[i] &= (np.real(np.conj(now) * change) > 0.0).any(axis=1)
+        return worse
+
+    def without_unrated(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+        """Refuse a value where an element on the path has no rating."""
+        case = self.case
+        if not len(case.unrated):
+            return np.ones(len(out), dtype=bool)
+        v0 = case.block.v_no_load
+        drawn = 1.0 / np.conj(case.port_voltage(v0))[self.port]
+        flow = np.abs(
+            case.block.terminal_y[case.unrated]
+            @ (case.block.impedance[:, self.port] * drawn)
+        )
+        acts = flow >= case.limits.acts_on * np.abs(drawn)
+        hit = acts.any(axis=0) & (out["firm_status"] == "ok").to_numpy()
+        if hit.any():
+            terminals = case.feeder.terminals.iloc[case.block.terminals]
+            names = terminals["element"].to_numpy()[case.unrated]
+            kinds = terminals["criterion"].to_numpy()[case.unrated]
+            first = acts.argmax(axis=0)[hit]
+            at = out.index[hit]
+            out.loc[at, "limit_criterion"] = kinds[first]
+            out.loc[at, "limit_element"] = names[first]
+            out.loc[at, ["firm_status", "flexible_status"]] = "unrated"
+        left: NDArray[np.bool_] = ~hit
+        return left
+
+    def rate(self, out: pd.DataFrame, chosen: Ints) -> None:
+        """Find firm and flexible capacity of the chosen rows."""
+        case, tolerance = self.case, self.settings.tolerance_kw
+        envelope = Envelope(
+            self.response,
+            self.port[chosen],
+            self.linear[:, chosen],
+            self._cap(chosen),
+        )
+        self.envelope = envelope
+        service = envelope.cap_kw.min(axis=1)
+        step = envelope.grid_kw.argmin(axis=1)
+        every = np.arange(len(chosen))
+        start = np.minimum(envelope.grid_kw[every, step], service)
+        found = largest_passing(
+            case, self.port[chosen], step, start, service, tolerance
+        )
+        kw, row, step = found.kw, found.row, step.copy()
+        failed = ~found.converged
+        screen = self.screen if self.settings.screen else None
+        self._verify(chosen, kw, row, step, failed, screen, out)
+        bound = kw >= service - tolerance
+        own = (service < case.limits.search_cap_kw) & bound & (row < 0)
+        self._fill(out, chosen, kw, row, step, own, failed)
+        good = ~failed & ~((row < 0) & ~own)
+        if good.any():
+            self._flexible(out, chosen, kw, envelope, good)
+
+    def _cap(self, chosen: Ints) -> Floats:
+        """Return what service, limits outside and the search cap leave. [kW]"""
+        cap: Floats = np.minimum(self.service[chosen], self.case.limits.search_cap_kw)
+        if self.outside is not None:
+            np.minimum(cap, self.outside.headroom_kw, out=cap)
+        return cap
+
+    def _verify(
+        self,
+        chosen: Ints,
+        kw: Floats,
+        row: Ints,
+        step: Ints,
+        failed: NDArray[np.bool_],
+        screen: Screen | None,
+        out: pd.DataFrame,
+    ) -> None:
+        """Lower each value until it passes at every step not proven to hold."""
+        case = self.case
+        count = np.zeros(len(chosen), dtype=np.int64)
+        pending = np.flatnonzero(~failed)
+        for _ in range(_MAX_ROUNDS):
+            if not len(pending):
+                break
+            port = self.port[chosen[pending]]
+            slack, at = self._worst_state(kw[pending], port, screen, count, pending)
+            bad = slack < 0.0
+            pending, port, at = pending[bad], port[bad], at[bad]
+            if not len(pending):
+                break
+            lower = largest_passing(
+                case, port, at, kw[pending], kw[pending], self.settings.tolerance_kw
+            )
+            kw[pending], row[pending], step[pending] = lower.kw, lower.row, at
+            failed[pending] |= ~lower.converged
+        else:
+            failed[pending] = True
+        out.loc[out.index[chosen], "steps_solved"] = count
+
+    def _worst_state(
+        self,
+        kw: Floats,
+        port: Ints,
+        screen: Screen | None,
+        count: Ints,
+        pending: Ints,
+    ) -> tuple[Floats, Ints]:
+        """Return the smallest AC slack of each load over its steps, and the step."""
+        case = self.case
+        if screen is None:
+            may = np.ones((len(kw), len(case.time)), dtype=bool)
+        else:
+            may = screen.may_bind(kw, port)
+        which, step = np.nonzero(may)
+        slack, _ = case.evaluate(port[which], step, kw[which])
+        count[pending] = np.maximum(count[pending], may.sum(axis=1))
+        worst = np.full(len(kw), np.inf)
+        at = np.zeros(len(kw), dtype=np.int64)
+        order = np.argsort(-slack, kind="stable")
+        worst[which[order]] = slack[order]
+        at[which[order]] = step[order]
+        return worst, at
+
+    def _fill(
+        self,
+        out: pd.DataFrame,
+        chosen: Ints,
+        kw: Floats,
+        row: Ints,
+        step: Ints,
+        own: NDArray[np.bool_],
+        failed: NDArray[np.bool_],
+    ) -> None:
+        """Write firm values, statuses and the limits that bind."""
+        index = out.index[chosen]
+        out.loc[index, "firm_kw"] = np.where(failed, np.nan, kw)
+        censored = (row < 0) & ~own & ~failed
+        status = np.select(
+            [failed, censored], ["not_converged", "censored"], default="ok"
+        )
+        out.loc[index, "firm_status"] = status
+        out.loc[index, "flexible_status"] = status
+        for column in FLEXIBLE:
+            out.loc[index[censored], column] = kw[censored]
+        bound = (row >= 0) & ~failed
+        self.name_limit_of(out, chosen[bound], row[bound], step[bound])
+        at = out.index[chosen[own]]
+        out.loc[at, "limit_criterion"] = "service"
+        out.loc[at, "limit_element"] = self.group.loc[at, "building_id"]
+        lowest = self.service[chosen[own]]
+        when = lowest.argmin(axis=1)
+        if self.outside is not None:
+            above = self.outside.headroom_kw.min() < lowest.min(axis=1)
+            out.loc[at[above], "limit_criterion"] = self.outside.criterion
+            out.loc[at[above], "limit_element"] = self.outside.element
+            when[above] = self.outside.headroom_kw.argmin()
+        times = pd.Series(self.case.time[when], index=at, dtype=object)
+        out.loc[at, "limit_time"] = times
+        self._second_limit(out, chosen[~failed & (bound | own)])
+
+    def name_limit_of(
+        self, out: pd.DataFrame, rows: Ints, row: Ints, step: Ints
+    ) -> None:
+        """
+        Write which limit of the block binds.
+
+        Parameters
+        ----------
+        out : pandas.DataFrame
+            Hosting rows, changed in place.
+        rows : numpy.ndarray of int, shape (n,)
+            Positions in it.
+        row : numpy.ndarray of int, shape (n,)
+            Row of the block's limits.
+        step : numpy.ndarray of int, shape (n,)
+            Step at which it binds.
+        """
+        limits, at = self.case.rows, out.index[rows]
+        out.loc[at, "limit_criterion"] = limits["criterion"].to_numpy()[row]
+        element = limits["element"].to_numpy()[row].astype(object)
+        own = limits["criterion"].to_numpy()[row] == "voltage change"
+        out.loc[at, "limit_element"] = np.where(own, out.loc[at, "bus"], element)
+        when = pd.Series(self.case.time[step], index=at, dtype=object)
+        out.loc[at, "limit_time"] = when
+
+    def _second_limit(self, out: pd.DataFrame, rows: Ints) -> None:
+        """Name the next limit of another criterion, by linear estimate."""
+        kinds = self.case.rows["criterion"].to_numpy()
+        names = self.case.rows["element"].to_numpy()
+        service = self.service[rows].min(axis=1)
+        first = out["limit_criterion"].to_numpy()[rows]
+        linear = np.vstack([self.linear[:, rows], service[None, :]])
+        kinds, names = np.append(kinds, "service"), np.append(names, "own service")
+        linear = np.where(kinds[:, None] == first[None, :], np.inf, linear)
+        second = linear.argmin(axis=0)
+        finite = np.isfinite(linear.min(axis=0))
+        at = out.index[rows]
+        out.loc[at, "second_criterion"] = np.where(finite, kinds[second], "")
+        out.loc[at, "second_element"] = np.where(finite, names[second], "")
+
+    def _flexible(
+        self,
+        out: pd.DataFrame,
+        rows: Ints,
+        firm: Floats,
+        envelope: Envelope,
+        good: NDArray[np.bool_],
+    ) -> None:
+        """Write flexible capacities."""
+        firm = np.where(good, firm, 0.0)
+        envelope.confirm(firm, energy_rating(envelope.headroom_kw(firm), min(LEVELS)))
+        headroom = envelope.headroom_kw(firm)
+        settings, at = self.settings, out.index[rows[good]]
+        hours = self._step_hours()
+        ratings = flexible_ratings(
+            headroom[good],
+            hours,
+            min_power_share=settings.min_power_share,
+            battery_kwh=settings.battery_kwh,
+            battery_kw=settings.battery_kw,
+        )
+        lost = curtailment(
+            headroom[good],
+            ratings["flexible_energy98_kw"].to_numpy(),
+            hours,
+            min_power_share=settings.min_power_share,
+            battery_kwh=settings.battery_kwh,
+            battery_kw=settings.battery_kw,
+        )
+        for name in ratings:
+            out.loc[at, name] = ratings[name].to_numpy()
+        out.loc[at, "energy98_steps_curtailed"] = lost.steps
+        out.loc[at, "energy98_longest_curtailment_h"] = lost.longest_h
+        out.loc[at, "energy98_interventions_per_year"] = lost.interventions_per_year
+        if settings.envelope is not None:
+            settings.envelope(at, headroom[good])
+
+    def _step_hours(self) -> float:
+        """Return the length of a step. [h]"""
+        time = self.case.time
+        if len(time) == 1:
+            return 1.0
+        return float((time[1] - time[0]) / pd.Timedelta(hours=1))
