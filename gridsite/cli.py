@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import sys
 from contextlib import contextmanager
+from datetime import datetime  # noqa: TC003 - read by typer
 from enum import StrEnum
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from gridsite.feeder.model import Feeder
-    from gridsite.feeder.profiles import Profiles
 
 app = typer.Typer(
     help="Decide where building-mounted compute goes on a distribution grid.",
@@ -135,6 +136,23 @@ def hosting(
     joint: Annotated[  # noqa: FBT002
         bool, typer.Option("--joint", help="Rate the connections together too.")
     ] = False,
+    min_power_share: Annotated[
+        float, typer.Option(help="Below this share of its rating a unit pauses. [-]")
+    ] = 0.0,
+    battery_kwh: Annotated[float, typer.Option(help="At each unit. [kWh]")] = 0.0,
+    battery_kw: Annotated[
+        float | None, typer.Option(help="Default: the unit's rating. [kW]")
+    ] = None,
+    envelope: Annotated[  # noqa: FBT002
+        bool, typer.Option("--envelope", help="Write the headroom of every step.")
+    ] = False,
+    ica: Annotated[
+        datetime | None,
+        typer.Option(
+            formats=["%Y-%m-%d"],
+            help="Write the 576-hour table, dated so (and the envelope).",
+        ),
+    ] = None,
     overwrite: Overwrite = False,  # noqa: FBT002
 ) -> None:
     """Rate every load connection of a feeder: how much more it could draw."""
@@ -145,7 +163,7 @@ def hosting(
     from gridsite.feeder.load_growth import read_committed
     from gridsite.feeder.typical_days import TYPICAL_NOTE
     from gridsite.hosting.limits import Limits
-    from gridsite.rating import rate_feeder
+    from gridsite.rating import LoadChoice, rate_feeder
     from gridsite.report import hosting_table, joint_table, write_results
     from gridsite.report.export import check_folder
 
@@ -167,22 +185,31 @@ def hosting(
     replace(Limits.preset(preset or "EN50160"), **own)  # refused before reading
     queue = None if committed is None else read_committed(committed)
     check_folder(out, overwrite=overwrite)
-    with _progress() as tell:
+    with TemporaryDirectory() as scratch, _progress() as tell:
         tell(0.0, "reading the feeder")
         results = rate_feeder(
             feeder,
-            choose_loads=lambda model: _loads(model, steps, profiles, generation),
+            choose_loads=LoadChoice(
+                steps=None if steps is None else steps.value,
+                profiles=None if profiles is None else str(profiles),
+                generation=generation.value,
+            ),
             limits=limits,
             power_factor=power_factor,
             service_a=service_a,
             growth=growth,
             committed=queue,
             joint=joint,
+            min_power_share=min_power_share,
+            battery_kwh=battery_kwh,
+            battery_kw=battery_kw,
+            envelope=Path(scratch, "envelope.nc") if envelope or ica else None,
+            typical_hours=(Path(scratch, "ica.csv"), ica.date()) if ica else None,
             progress=tell,
         )
-    if steps is Steps.typical:
-        results.summary["assumptions"].append(TYPICAL_NOTE)
-    folder = write_results(results, out, overwrite=overwrite)
+        if steps is Steps.typical:
+            results.summary["assumptions"].append(TYPICAL_NOTE)
+        folder = write_results(results, out, overwrite=overwrite)
     Console().print(hosting_table(results))
     if joint:
         Console().print(joint_table(results))
@@ -235,6 +262,47 @@ def fleet(
         if len(failed) == len(table):
             raise DataError(msg)
         print(f"gridsite: warning: {msg}", file=sys.stderr)
+
+
+@app.command()
+def explain(
+    folder: Annotated[Path, typer.Argument(help="Output folder of a run.")],
+    building: Annotated[str, typer.Argument(help="Its building_id.")],
+    port: Annotated[
+        str | None, typer.Option(help="Which connection, where it has several.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Figure (.png, .pdf, .svg); default in the folder."),
+    ] = None,
+) -> None:
+    """Replay one hosting value: what binds, where and when, below and above it."""
+    from rich.console import Console
+
+    from gridsite.explain_run import explain_building
+    from gridsite.report import explanation_figure, explanation_tables, read_results
+    from gridsite.report.explanation import explanation_facts, figure_path
+
+    results = read_results(folder)
+    path = figure_path(folder, building) if out is None else figure_path(out)
+    row, told = explain_building(results, building, port_id=port)
+    drawn = {"limit": told.limit, "nodes": told.nodes, "elements": told.elements}
+    kw = (told.firm_kw, told.above_kw)
+    facts = explanation_facts(
+        row, reason=told.reason, time=told.time, summary=results.summary
+    )
+    console = Console()
+    for table in explanation_tables(
+        facts, **drawn, service=told.service, kw=kw, summary=results.summary
+    ):
+        console.print(table)
+    if len(told.nodes):
+        title = f"{building} at {told.port_id}: {told.reason}"
+        if told.time is not None:
+            title += f", {facts['step']}"
+        figure = explanation_figure(title, **drawn, kw=kw, summary=results.summary)
+        figure.savefig(path)
+        console.print(f"figure: {path}", soft_wrap=True)
 
 
 @app.command("map")
@@ -290,36 +358,6 @@ def _run(path: Path, out: Path, *, overwrite: bool) -> None:
     console.print(comparison_table(result.results))
     console.print(f"map: {folder / 'map.html'}", soft_wrap=True)
     result.plan.raise_for_status()
-
-
-def _loads(
-    feeder: Feeder,
-    steps: Steps | None,
-    profiles: Path | None,
-    generation: Generation,
-) -> Profiles:
-    """Return what the loads draw: a file, the feeder's own year, or a snapshot."""
-    from gridsite.feeder.load_growth import without_generation
-    from gridsite.feeder.profiles import constant_profiles, read_profiles
-    from gridsite.feeder.typical_days import typical_steps
-
-    ports = feeder.load_ports
-    if profiles is not None:
-        read = read_profiles(profiles, port_ids=ports.index)
-        return typical_steps(read) if steps is Steps.typical else read
-    if steps is None:
-        steps = Steps.snapshot if feeder.profiles is None else Steps.year
-    if steps is Steps.snapshot:
-        return constant_profiles(
-            ports.index, ports["p_kw"].to_numpy(), ports["q_kvar"].to_numpy()
-        )
-    if feeder.profiles is None:
-        msg = f"{feeder.name} has no profiles; give --profiles FILE or --steps snapshot"
-        raise ConfigError(msg)
-    year = feeder.profiles
-    if generation is Generation.off:
-        year = without_generation(year, feeder)
-    return typical_steps(year) if steps is Steps.typical else year
 
 
 @contextmanager

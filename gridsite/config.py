@@ -139,6 +139,13 @@ class LimitsSection(_Section):
         return self
 
 
+class HostingSection(_Section):
+    """What flexible units have beside the grid."""
+
+    battery_kwh: NotNegative = 0.0
+    battery_kw: Positive | None = None
+
+
 class UnitSection(_Section):
     """A kind of unit for buildings."""
 
@@ -257,6 +264,7 @@ class RatingConfig(_Section):
     committed: CommittedSection = CommittedSection()
     service: ServiceSection | None = None
     limits: LimitsSection = LimitsSection()
+    hosting: HostingSection = HostingSection()
 
 
 class StudyConfig(RatingConfig):

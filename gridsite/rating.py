@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
 import pandas as pd
 
-from gridsite.errors import DataError
+from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.checks import check_feeder
-from gridsite.feeder.load_growth import grown, with_committed, with_committed_ports
+from gridsite.feeder.load_growth import (
+    committed_loads,
+    grown,
+    with_committed,
+    with_committed_ports,
+    without_generation,
+)
+from gridsite.feeder.profiles import constant_profiles, read_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.typical_days import typical_steps
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import (
@@ -19,18 +29,74 @@ from gridsite.hosting.capacity import (
     hosting_capacity,
     own_connections,
 )
+from gridsite.hosting.envelope_dataset import read_envelope
+from gridsite.hosting.ica import feeder_loads, write_ica
 from gridsite.hosting.joint_capacity import joint_capacity
+from gridsite.hosting.limits import Limits
 from gridsite.report import Results
-from gridsite.results import assumptions, element_table, replay_summary, versions
+from gridsite.results import (
+    assumptions,
+    element_table,
+    input_hashes,
+    replay_summary,
+    versions,
+)
 from gridsite.schemas import SCHEMA_VERSION
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable
-    from pathlib import Path
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
-    from gridsite.hosting.limits import Limits
+
+
+#: Width of the interval that holds a firm capacity. [kW]
+TOLERANCE_KW = 0.1
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoadChoice:
+    """
+    Which loads of a feeder are rated; call it with the feeder.
+
+    Parameters
+    ----------
+    steps : {"snapshot", "576", "year"} or None
+        The file's own values, typical hours, or the year; by default the year
+        where the feeder has profiles or a file gives them.
+    profiles : str or None
+        File of loads; the feeder's own profiles without it.
+    generation : {"profile", "off"}
+        Whether generators follow their profiles.
+    """
+
+    steps: str | None = None
+    profiles: str | None = None
+    generation: str = "profile"
+
+    def __call__(self, feeder: Feeder) -> Profiles:
+        """Return what the loads of a feeder draw."""
+        ports, steps = feeder.load_ports, self.steps
+        if self.profiles is not None:
+            read = read_profiles(Path(self.profiles), port_ids=ports.index)
+            return typical_steps(read) if steps == "576" else read
+        if steps is None:
+            steps = "snapshot" if feeder.profiles is None else "year"
+        if steps == "snapshot":
+            return constant_profiles(
+                ports.index, ports["p_kw"].to_numpy(), ports["q_kvar"].to_numpy()
+            )
+        if feeder.profiles is None:
+            msg = (
+                f"{feeder.name} has no profiles; give --profiles FILE or "
+                "--steps snapshot"
+            )
+            raise ConfigError(msg)
+        year = feeder.profiles
+        if self.generation == "off":
+            year = without_generation(year, feeder)
+        return typical_steps(year) if steps == "576" else year
 
 
 def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
@@ -69,6 +135,93 @@ def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
     return findings
 
 
+def feeder_case(
+    source: str | Path,
+    *,
+    choose_loads: Callable[[Feeder], Profiles],
+    limits: Limits | Callable[[Feeder], Limits],
+    power_factor: float = 0.98,
+    growth: float = 1.0,
+    committed: pd.DataFrame | None = None,
+) -> tuple[GridCase, pd.DataFrame]:
+    """
+    Return the base cases of a feeder that is to be rated, and what is wrong with it.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        As for ``read_feeder``.
+    choose_loads : callable
+        Takes the feeder, returns what its customers draw (`LoadChoice`).
+    limits : Limits or callable
+        The limits; or takes the feeder and returns them.
+    power_factor : float, default 0.98
+        Of the added load, lagging. [-]
+    growth : float, default 1.0
+        Background load over that of the profiles. [-]
+    committed : pandas.DataFrame, optional
+        Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
+
+    Returns
+    -------
+    grid : GridCase
+        Base cases, not solved yet.
+    findings : pandas.DataFrame
+        As from `check_feeder`.
+    """
+    feeder = read_feeder(source)
+    if committed is not None:
+        feeder = with_committed_ports(feeder, committed)
+    if callable(limits):
+        limits = limits(feeder)
+    findings = checked_feeder(feeder, limits)
+    loads = grown(choose_loads(feeder), growth, feeder=feeder)
+    if committed is not None:
+        loads = with_committed(loads, committed)
+    return GridCase(feeder, loads, limits, power_factor=power_factor), findings
+
+
+def repeated_case(manifest: dict[str, Any]) -> GridCase:
+    """
+    Return the base cases of a run of `rate_feeder` again.
+
+    Parameters
+    ----------
+    manifest : dict
+        That of the run; its input files must not have changed.
+
+    Returns
+    -------
+    GridCase
+        Base cases, not solved yet.
+
+    Raises
+    ------
+    DataError
+        If the run kept too little to be repeated.
+    """
+    options = manifest.get("options", {})
+    if "limits" not in options or not options.get("loads"):
+        msg = "manifest.json does not say how loads and limits were chosen; run again"
+        raise DataError(msg)
+    folder, queue = Path(manifest["folder"]), options["committed"]
+    loads, limits = dict(options["loads"]), dict(options["limits"])
+    if loads["profiles"] is not None:
+        loads["profiles"] = str(folder / loads["profiles"])
+    limits["criteria"] = tuple(limits["criteria"])
+    limits["voltage_bands"] = tuple(map(tuple, limits["voltage_bands"]))
+    source = manifest["feeder"]
+    grid, _ = feeder_case(
+        source if _is_name(source) else folder / source,
+        choose_loads=LoadChoice(**loads),
+        limits=Limits(**limits),
+        power_factor=options["power_factor"],
+        growth=options["growth"],
+        committed=None if queue is None else committed_loads(pd.DataFrame(queue)),
+    )
+    return grid
+
+
 def rate_feeder(
     source: str | Path,
     *,
@@ -79,6 +232,11 @@ def rate_feeder(
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
     joint: bool = False,
+    min_power_share: float = 0.0,
+    battery_kwh: float = 0.0,
+    battery_kw: float | None = None,
+    envelope: Path | None = None,
+    typical_hours: tuple[Path, dt.date] | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Results:
     """
@@ -102,6 +260,17 @@ def rate_feeder(
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
     joint : bool, default False
         Rate the connections together too (`joint_capacity`).
+    min_power_share : float, default 0.0
+        Share of its rating below which a flexible unit pauses. [-]
+    battery_kwh : float, default 0.0
+        Energy that a battery at each flexible unit can give. [kWh]
+    battery_kw : float, optional
+        Power of that battery; the unit's rating by default. [kW]
+    envelope : pathlib.Path, optional
+        File (netCDF) that takes the headroom of every step.
+    typical_hours : (pathlib.Path, datetime.date), optional
+        File (Parquet or CSV) that takes the 576-hour table, and its date; it
+        needs ``envelope``.
     progress : callable, optional
         Called with the share done and a text.
 
@@ -111,12 +280,15 @@ def rate_feeder(
         Hosting capacity and elements, without a siting.
     """
     began = time.perf_counter()
-    feeder = read_feeder(source)
-    if committed is not None:
-        feeder = with_committed_ports(feeder, committed)
-    if callable(limits):
-        limits = limits(feeder)
-    findings = checked_feeder(feeder, limits)
+    grid, findings = feeder_case(
+        source,
+        choose_loads=choose_loads,
+        limits=limits,
+        power_factor=power_factor,
+        growth=growth,
+        committed=committed,
+    )
+    feeder = grid.feeder
     connections = own_connections(feeder)
     if service_a is not None:
         node = feeder.load_ports["node"].to_numpy()
@@ -124,18 +296,25 @@ def rate_feeder(
         connections = connections.assign(
             service_a=service_a, service_v=volts, assumed=True
         )
-    loads = grown(choose_loads(feeder), growth, feeder=feeder)
-    if committed is not None:
-        loads = with_committed(loads, committed)
-    grid = GridCase(feeder, loads, limits, power_factor=power_factor)
     hosting = hosting_capacity(
         feeder,
         grid.profiles,
         connections=connections,
         power_factor=power_factor,
+        tolerance_kw=TOLERANCE_KW,
+        min_power_share=min_power_share,
+        battery_kwh=battery_kwh,
+        battery_kw=battery_kw,
         grid=grid,
+        envelope=envelope,
         progress=progress,
     )
+    files = [] if envelope is None else [envelope]
+    if envelope is not None and typical_hours is not None:
+        path, day = typical_hours
+        with read_envelope(envelope) as headroom:
+            drawn = feeder_loads(feeder, grid.profiles)
+            files.append(write_ica(path, headroom, hosting, drawn, analysis_date=day))
     replay = replay_loads(feeder, grid.profiles, pd.Series(dtype=float), grid=grid)
     together = None
     if joint:
@@ -160,6 +339,7 @@ def rate_feeder(
         connections=connections,
         hosting=hosting,
         elements=element_table(feeder, replay),
+        files={path.name: path for path in files},
         joint=None if together is None else together.table,
         joint_splits=None if together is None else together.splits,
         summary=summary,
@@ -167,8 +347,40 @@ def rate_feeder(
             "schema_version": SCHEMA_VERSION,
             "feeder": str(source),
             "versions": versions(),
+            **_inputs(str(source), choose_loads),
+            "options": {
+                "loads": asdict(choose_loads)
+                if isinstance(choose_loads, LoadChoice)
+                else None,
+                "limits": asdict(grid.limits),
+                "power_factor": power_factor,
+                "tolerance_kw": TOLERANCE_KW,
+                "service_a": service_a,
+                "growth": growth,
+                "committed": None
+                if committed is None
+                else committed.to_dict("records"),
+                "joint": joint,
+                "min_power_share": min_power_share,
+                "battery_kwh": battery_kwh,
+                "battery_kw": battery_kw,
+            },
         },
     )
+
+
+def _is_name(source: str) -> bool:
+    """Return whether a feeder is a name and not a file."""
+    return source.startswith(("pandapower:", "simbench:"))
+
+
+def _inputs(source: str, choose_loads: object) -> dict[str, Any]:
+    """Return the input files of a rating and the folder their names start from."""
+    names = [] if _is_name(source) else [source]
+    if isinstance(choose_loads, LoadChoice) and choose_loads.profiles is not None:
+        names.append(choose_loads.profiles)
+    folder = Path.cwd()
+    return {"folder": str(folder), "inputs": input_hashes(names, folder)}
 
 
 def _load_buildings(feeder: Feeder) -> gpd.GeoDataFrame:

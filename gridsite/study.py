@@ -8,7 +8,6 @@ arcs; all of these -> siting -> AC replay -> results.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable
@@ -47,7 +46,7 @@ from gridsite.places import (
 )
 from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
-from gridsite.results import collect
+from gridsite.results import collect, input_hashes
 from gridsite.siting import Plan, SitingProblem, solve
 from gridsite.siting_inputs import (
     SitingInputs,
@@ -280,6 +279,27 @@ class Study:
         levels = [] if feeder is None else feeder.nodes["voltage_kv"].tolist()
         return replace(Limits.for_network(levels, country=section.country), **own)
 
+    def grid(self, feeder: Feeder) -> GridCase:
+        """
+        Return the base cases of the study's feeder.
+
+        Parameters
+        ----------
+        feeder : Feeder
+            The electrical model.
+
+        Returns
+        -------
+        GridCase
+            With the study's loads, limits and power factor; not solved yet.
+        """
+        return GridCase(
+            feeder,
+            self.loads(feeder),
+            self.limits(feeder),
+            power_factor=self.power_factor(),
+        )
+
     def power_factor(self) -> float:
         """
         Return the one power factor of the study's units.
@@ -397,14 +417,16 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     progress(0.05, "reading roofs and users")
     buildings, connections = _places(study, feeder)
     demand = _demand(study)
-    grid = GridCase(
-        feeder, study.loads(feeder), limits, power_factor=study.power_factor()
-    )
+    grid = study.grid(feeder)
     hosting = hosting_capacity(
         feeder,
         grid.profiles,
         connections=connections,
         power_factor=grid.power_factor,
+        # the unit that pauses first: the safe side for flexible capacity
+        min_power_share=max(unit.min_power_share for unit in study.config.units),
+        battery_kwh=study.config.hosting.battery_kwh,
+        battery_kw=study.config.hosting.battery_kw,
         grid=grid,
         progress=lambda share, text: progress(0.1 + 0.45 * share, text),
     )
@@ -427,6 +449,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     results = collect(
         study.config,
         inputs_sha256=_hashes(study),
+        folder=study.folder,
         grid=grid,
         buildings=buildings,
         connections=connections,
@@ -497,7 +520,9 @@ def _hashes(study: Study) -> dict[str, str]:
     names += [name for name in others if name]
     if ":" not in config.feeder.source:
         names.append(config.feeder.source)
-    return {n: hashlib.sha256(study.path(n).read_bytes()).hexdigest() for n in names}
+    for name in names:
+        study.path(name)  # each must exist
+    return input_hashes(names, study.folder)
 
 
 def _with_feeder(

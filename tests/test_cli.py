@@ -9,11 +9,13 @@ import sys
 import time
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 import pytest
 
 import gridsite
 from gridsite import cli
+from gridsite.hosting.envelope_dataset import read_envelope
 
 ALONE = ("[solve]", "[solve]\ncompare = false")
 VERBS = ("demo", "run", "check", "hosting", "map")
@@ -402,3 +404,23 @@ class TestMap:
 
 def test_version_is_public():
     assert gridsite.__version__
+
+
+@pytest.mark.slow
+def test_hosting_writes_envelope_and_576_hour_table(tmp_path, call):
+    pytest.importorskip("simbench", reason="needs simbench")
+    out = tmp_path / "out"
+    options = ["--out", str(out), "--ica", "2026-01-31", "--min-power-share", "0.5"]
+    code, _, error = call("hosting", "simbench:1-LV-rural1--0-sw", *options)
+    assert code == 0, error
+    table = pd.read_parquet(out / "hosting.parquet").set_index("building_id")
+    with read_envelope(out / "envelope.nc") as envelope:
+        least = envelope["headroom_kw"].min("time").to_numpy()
+        names = envelope["building_id"].to_numpy()
+    firm = table.loc[names, "firm_kw"].to_numpy()
+    np.testing.assert_allclose(least, firm, rtol=1e-5)
+    hours = pd.read_csv(out / "ica.csv")
+    assert len(hours) == 576 * len(table)
+    assert set(hours["analysis_date"]) == {"2026-01-31"}
+    floor = hours["building_id"].map(table["firm_kw"])
+    assert (hours["load_hc_kw"] >= floor * (1 - 1e-5)).all()

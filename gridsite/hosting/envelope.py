@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from gridsite.hosting.kernels import binding_load, weighted_sums
+from gridsite.hosting.phase_rows import unbalance_load
 from gridsite.hosting.search import largest_passing
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ _CALIBRATED_AT = (0.0, 0.003, 0.02, 0.08, 0.3, 0.65, 1.0)
 
 #: Limits further behind the first than this are not followed: by linear estimate,
 #: and by the second-order one at the steps looked at. [-]
-_CANDIDATE, _FOLLOWED = 1.3, 1.002
+_CANDIDATE, _FOLLOWED = 1.3, 1.0005
 
 #: Steps, spread over the load, at which limits are compared.
 _LOOKED_AT = 64
@@ -40,11 +41,11 @@ _LOOKED_AT = 64
 #: Estimates held at once. [values]
 _BATCH_VALUES = 4_000_000
 
-#: Second-order weights below this share of the largest are left out. [-]
-_NEGLIGIBLE = 1e-4
-
 #: Width of the AC searches that calibrate. [kW]
 _SEARCH_TOLERANCE_KW = 0.01
+
+#: Rounds of confirming in AC and lowering.
+_CONFIRMING_ROUNDS = 8
 
 #: Up to so many steps, all of them are confirmed in AC.
 _CONFIRMED_WHOLE = 1_000
@@ -87,7 +88,13 @@ class Envelope:
         self.row = np.full(cap_kw.shape, -1, dtype=np.int32)
         self.error_kw = np.zeros(0)
         every, row = self._followed(linear)
-        step = max(1, _BATCH_VALUES // max(cap_kw.shape[1], 1))
+        self._is_followed = np.zeros(linear.shape, dtype=np.bool_)
+        self._follow(every, row)
+
+    def _follow(self, every: Ints, row: Ints) -> None:
+        """Lower the headroom of loads to what limits leave, in batches."""
+        self._is_followed[row, every] = True
+        step = max(1, _BATCH_VALUES // max(self.cap_kw.shape[1], 1))
         for first in range(0, len(row), step):
             at = slice(first, first + step)
             self._lower_to(every[at], row[at])
@@ -125,10 +132,12 @@ class Envelope:
             with np.errstate(divide="ignore", invalid="ignore"):
                 inverse = linear[:-1] / least[:, None]
             inverse = np.where(np.isfinite(inverse), inverse, np.inf)
+            ratio = np.arange(case.n_row) >= case.first_unbalance
             for k in range(linear.shape[1]):
                 use = np.isfinite(inverse[:, k]) & (inverse[:, k] > 0.0)
                 near = np.full(slack.shape, np.inf)
                 near[use] = slack[use] * inverse[use, k, None]
+                near[use & ratio] = self._unbalance(k, steps)[use[ratio]]
                 low = np.minimum(near.min(axis=0), linear[-1, k])
                 marked[:-1, k] = (near < _CANDIDATE * low).any(axis=1)
         load, row = np.nonzero(marked.T)
@@ -136,6 +145,12 @@ class Envelope:
             kept = self._first_at(load, row, steps)
             load, row = load[kept], row[kept]
         return load, row
+
+    def _unbalance(self, load: int, steps: Ints) -> Floats:
+        """Return where limits on unbalance bind, by angle; none without phases."""
+        if self.case.first_unbalance == self.case.n_row:
+            return np.empty((0, len(steps)))
+        return unbalance_load(self.case, int(self.port[load]), steps)
 
     def _looked_at(self) -> Ints:
         """Return steps spread over the load, and the tightest of each limit."""
@@ -180,22 +195,26 @@ class Envelope:
         base = second = np.zeros(out.shape, dtype=np.complex128)
         skip = np.zeros(out.shape, dtype=np.bool_)
         z = np.array(response.z_port[port, port])
-        limit = np.full(len(row), case.limits.voltage_change_pu)
+        limit = np.full((len(row), 1), case.limits.voltage_change_pu)
         whole = len(steps) == len(case.time)
         at = slice(None) if whole else steps
         if not own.all():
             inner = np.where(own, 0, row)
             base = case.phasors[:, at][inner]
             skip = case.broken[:, at][inner] & ~own[:, None]
-            bound = np.concatenate([case.v_min, case.rating_pu])[inner]
-            limit = np.where(own, limit, bound)
+            bound = np.concatenate([case.v_min, case.upper_limit])[inner]
+            limit = np.where(own, limit[:, 0], bound)[:, None]
+            ratio = np.flatnonzero(~own & (row >= case.first_unbalance))
+            if len(ratio):
+                over = case.positive_y[row[ratio] - case.first_unbalance]
+                limit = np.repeat(limit, len(steps), axis=1)
+                limit[ratio] *= np.abs(over @ case.v[:, at])
             weight = response.row_z[inner] * np.conj(response.z_port[:, port].T)
             weight[own] = 0.0
             z = np.where(own, z, response.row_z[inner, port])
-            size = np.abs(weight)
-            weight[size < _NEGLIGIBLE * size.max(axis=1, keepdims=True)] = 0.0
+            mix, series = response.modes
             second = np.empty(out.shape, dtype=np.complex128)
-            weighted_sums(weight, response.admittance[:, at], second)
+            weighted_sums(weight @ mix, series[:, at], second)
         binding_load(
             port,
             np.where(own, 0, np.where(row < case.n_voltage, 1, 2)),
@@ -269,7 +288,7 @@ class Envelope:
         """
         which, step, drawn = self._sample(rating)
         first = None
-        for _ in range(5):
+        for _ in range(_CONFIRMING_ROUNDS):
             kw = np.minimum(self.grid_kw[which, step], self.cap_kw[which, step])
             kw = np.maximum(kw, firm_kw[which])
             slack, _ = self.case.evaluate(self.port[which], step, kw)
@@ -285,6 +304,10 @@ class Envelope:
                     _SEARCH_TOLERANCE_KW,
                 )
                 excess[bad] = kw[bad] - found.kw
+                missed = self._missed(which[bad], found.row)
+                if len(missed):
+                    self._follow(which[bad][missed], found.row[missed])
+                    continue
             if first is None:
                 first = excess[drawn]
                 self.error_kw = first
@@ -296,6 +319,14 @@ class Envelope:
             self.grid_kw -= most[:, None]
             self.grid_kw[which, step] += most[which]
             self.grid_kw[which[bad], step[bad]] = solved
+
+    def _missed(self, load: Ints, row: Ints) -> Ints:
+        """Return positions of limits that bind and are not followed, once each."""
+        new = np.flatnonzero(row >= 0)
+        new = new[~self._is_followed[row[new], load[new]]]
+        _, first = np.unique(np.stack([load[new], row[new]]), axis=1, return_index=True)
+        missed: Ints = new[first]
+        return missed
 
     def _sample(self, rating: Floats) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Return (load, step) pairs to solve in AC, and which are drawn at random."""

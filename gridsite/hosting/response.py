@@ -36,6 +36,10 @@ if TYPE_CHECKING:
     Complex = NDArray[np.complex128]
 
 
+#: Share of the second-order terms that modes may leave out. [-]
+_MODE_ERROR = 1e-3
+
+
 class Response:
     """
     Transfer matrices and second-order terms of one block.
@@ -52,7 +56,7 @@ class Response:
     z_port : numpy.ndarray of complex, shape (n_port, n_port)
         Fall of port voltages per current drawn at a port. [pu]
     row_z : numpy.ndarray of complex, shape (n_row, n_port)
-        Fall of each row's voltage, or of its current, per current drawn. [pu]
+        Fall of each row's phasor per current drawn. [pu]
     """
 
     def __init__(self, case: BaseCase) -> None:
@@ -60,7 +64,7 @@ class Response:
         self.v_port = case.port_voltage(case.v)
         self.z_port = case.port_voltage(case.block.impedance)
         self.row_z = np.concatenate(
-            [case.block.impedance[case.limited], case.rated_y @ case.block.impedance]
+            [case.block.impedance[case.limited], case.upper_y @ case.block.impedance]
         )
         self.v_size = np.abs(self.v_port)
 
@@ -90,6 +94,27 @@ class Response:
         return out
 
     @cached_property
+    def modes(self) -> tuple[Complex, Complex]:
+        """
+        Return the few modes that `admittance` is made of.
+
+        Customers share shapes, so that far fewer series than ports are needed.
+
+        Returns
+        -------
+        mix : numpy.ndarray of complex, shape (n_port, n_mode)
+            Orthonormal columns.
+        series : numpy.ndarray of complex, shape (n_mode, n_step)
+            Their course; ``mix @ series`` is within `_MODE_ERROR` of the whole.
+        """
+        a = self.admittance
+        size, vectors = np.linalg.eigh(a @ np.conj(a.T))
+        left_out = np.cumsum(np.maximum(size, 0.0))
+        kept = left_out > _MODE_ERROR**2 * left_out[-1:].sum()
+        mix: Complex = np.ascontiguousarray(vectors[:, kept])
+        return mix, np.conj(mix.T) @ a
+
+    @cached_property
     def m_own(self) -> Complex:
         """
         Return the second-order term of each port.
@@ -106,11 +131,15 @@ class Response:
     @cached_property
     def row_slack(self) -> Floats:
         """
-        Return the slack of each row, infinite where the base case is broken.
+        Return the slack of each row's phasor, infinite where the limit is broken.
 
         Returns
         -------
         numpy.ndarray, shape (n_row, n_step)
             Slack. [pu]
         """
-        return np.where(self.case.broken, np.inf, self.case.slack)
+        case = self.case
+        slack = np.where(case.broken, np.inf, case.slack)
+        if len(case.positive_y.data):  # limits on a ratio
+            slack[case.first_unbalance :] *= np.abs(case.positive_y @ case.v)
+        return slack

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from dataclasses import dataclass, field, fields
 from io import BytesIO
 from pathlib import Path
@@ -66,6 +67,9 @@ class Results:
         Content of ``summary.json``.
     manifest : dict
         Content of ``manifest.json``: what is needed to repeat the run.
+    files : dict of str to pathlib.Path
+        Further files, too large for a table here, that `write_results` moves
+        into the folder under these names.
 
     Raises
     ------
@@ -95,6 +99,7 @@ class Results:
     joint_splits: pd.DataFrame | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
+    files: dict[str, Path] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Check every table; hold them in their contract's types."""
@@ -304,6 +309,8 @@ def _write_files(results: Results, folder: Path) -> None:
         _write_table(table, folder / f"{name}.parquet")
     write_geopackage(results, folder / "siting.gpkg")
     siting_map(results, folder / "map.html")
+    for name, path in results.files.items():
+        shutil.move(path, folder / name)
     own = {
         "written_by": _WRITER,
         "schema_version": SCHEMA_VERSION,
