@@ -58,6 +58,13 @@ class Steps(StrEnum):
     year = "year"
 
 
+class Taps(StrEnum):
+    """What tap changers at the heads of feeders do."""
+
+    frozen = "frozen"
+    acting = "acting"
+
+
 @app.command()
 def demo(
     out: Out = Path("out/schutterwald"),
@@ -114,6 +121,16 @@ def hosting(
         Path | None,
         typer.Option(help="CSV or Parquet of loads in the queue: bus or port, kw."),
     ] = None,
+    taps: Annotated[
+        Taps, typer.Option(help="Acting: at the heads of feeders, with the base load.")
+    ] = Taps.frozen,
+    tap_target: Annotated[
+        float | None,
+        typer.Option(help="Of acting taps. Default: the file's or 1. [pu]"),
+    ] = None,
+    tap_deadband: Annotated[
+        float | None, typer.Option(help="Full width. Default: 1.5 tap steps. [pu]")
+    ] = None,
     preset: Annotated[
         str | None,
         typer.Option(help="Norm of the limits. Default: inferred from the voltages."),
@@ -161,6 +178,7 @@ def hosting(
     from rich.console import Console
 
     from gridsite.feeder.load_growth import read_committed
+    from gridsite.feeder.taps import TapControl
     from gridsite.feeder.typical_days import TYPICAL_NOTE
     from gridsite.hosting.limits import Limits
     from gridsite.rating import LoadChoice, rate_feeder
@@ -184,6 +202,10 @@ def hosting(
 
     replace(Limits.preset(preset or "EN50160"), **own)  # refused before reading
     queue = None if committed is None else read_committed(committed)
+    if taps is Taps.frozen and (tap_target is not None or tap_deadband is not None):
+        msg = "--tap-target and --tap-deadband need --taps acting"
+        raise ConfigError(msg)
+    control = TapControl(target_pu=tap_target, deadband_pu=tap_deadband)
     check_folder(out, overwrite=overwrite)
     with TemporaryDirectory() as scratch, _progress() as tell:
         tell(0.0, "reading the feeder")
@@ -199,6 +221,7 @@ def hosting(
             service_a=service_a,
             growth=growth,
             committed=queue,
+            taps=control if taps is Taps.acting else None,
             joint=joint,
             min_power_share=min_power_share,
             battery_kwh=battery_kwh,

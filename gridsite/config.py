@@ -36,9 +36,20 @@ class StudySection(_Section):
 
 
 class FeederSection(_Section):
-    """Where the electrical model comes from."""
+    """Where the electrical model comes from, and what its tap changers do."""
 
     source: str
+    taps: Literal["frozen", "acting"] = "frozen"
+    tap_target_pu: Positive | None = None
+    tap_deadband_pu: Positive | None = None
+
+    @model_validator(mode="after")
+    def _act_or_stand(self) -> Self:
+        given = {self.tap_target_pu, self.tap_deadband_pu} != {None}
+        if given and self.taps == "frozen":
+            msg = 'tap_target_pu and tap_deadband_pu need taps = "acting"'
+            raise ValueError(msg)
+        return self
 
 
 class ProfilesSection(_Section):

@@ -21,6 +21,7 @@ from gridsite.feeder.load_growth import (
 )
 from gridsite.feeder.profiles import constant_profiles, read_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.taps import TapControl
 from gridsite.feeder.typical_days import typical_steps
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.base_case import GridCase
@@ -143,6 +144,7 @@ def feeder_case(
     power_factor: float = 0.98,
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
+    taps: TapControl | None = None,
 ) -> tuple[GridCase, pd.DataFrame]:
     """
     Return the base cases of a feeder that is to be rated, and what is wrong with it.
@@ -161,6 +163,8 @@ def feeder_case(
         Background load over that of the profiles. [-]
     committed : pandas.DataFrame, optional
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
+    taps : TapControl, optional
+        Lets tap changers at the heads act; they stand as filed by default.
 
     Returns
     -------
@@ -178,7 +182,8 @@ def feeder_case(
     loads = grown(choose_loads(feeder), growth, feeder=feeder)
     if committed is not None:
         loads = with_committed(loads, committed)
-    return GridCase(feeder, loads, limits, power_factor=power_factor), findings
+    grid = GridCase(feeder, loads, limits, power_factor=power_factor, taps=taps)
+    return grid, findings
 
 
 def repeated_case(manifest: dict[str, Any]) -> GridCase:
@@ -210,7 +215,7 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
         loads["profiles"] = str(folder / loads["profiles"])
     limits["criteria"] = tuple(limits["criteria"])
     limits["voltage_bands"] = tuple(map(tuple, limits["voltage_bands"]))
-    source = manifest["feeder"]
+    source, taps = manifest["feeder"], options.get("taps")
     grid, _ = feeder_case(
         source if _is_name(source) else folder / source,
         choose_loads=LoadChoice(**loads),
@@ -218,6 +223,7 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
         power_factor=options["power_factor"],
         growth=options["growth"],
         committed=None if queue is None else committed_loads(pd.DataFrame(queue)),
+        taps=None if taps is None else TapControl(**taps),
     )
     return grid
 
@@ -231,6 +237,7 @@ def rate_feeder(
     service_a: float | None = None,
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
+    taps: TapControl | None = None,
     joint: bool = False,
     min_power_share: float = 0.0,
     battery_kwh: float = 0.0,
@@ -258,6 +265,8 @@ def rate_feeder(
         Background load over that of the profiles. [-]
     committed : pandas.DataFrame, optional
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
+    taps : TapControl, optional
+        Lets tap changers at the heads act; they stand as filed by default.
     joint : bool, default False
         Rate the connections together too (`joint_capacity`).
     min_power_share : float, default 0.0
@@ -287,6 +296,7 @@ def rate_feeder(
         power_factor=power_factor,
         growth=growth,
         committed=committed,
+        taps=taps,
     )
     feeder = grid.feeder
     connections = own_connections(feeder)
@@ -360,6 +370,7 @@ def rate_feeder(
                 "committed": None
                 if committed is None
                 else committed.to_dict("records"),
+                "taps": None if taps is None else asdict(taps),
                 "joint": joint,
                 "min_power_share": min_power_share,
                 "battery_kwh": battery_kwh,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import platform
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,9 @@ from gridsite.report import Results
 from gridsite.schemas import SCHEMA_VERSION
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
     from gridsite.config import StudyConfig
     from gridsite.feeder.model import Feeder
     from gridsite.hosting.ac_replay import LoadReplay
@@ -30,6 +34,7 @@ def collect(
     config: StudyConfig,
     *,
     inputs_sha256: dict[str, str],
+    folder: Path,
     grid: GridCase,
     buildings: gpd.GeoDataFrame,
     connections: pd.DataFrame,
@@ -48,6 +53,8 @@ def collect(
         The study.
     inputs_sha256 : dict of str to str
         Hash of each input file.
+    folder : pathlib.Path
+        Where the names of input files start.
     grid : GridCase
         Base cases.
     buildings, connections, hosting : pandas.DataFrame
@@ -103,6 +110,7 @@ def collect(
         "schema_version": SCHEMA_VERSION,
         "versions": versions(),
         "inputs": inputs_sha256,
+        "folder": str(folder.absolute()),
         "feeder": config.feeder.source,
         "seed": config.study.seed,
         "options": config.model_dump(mode="json"),
@@ -290,6 +298,26 @@ def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[
             n_step=len(profiles.time),
         )
     return notes
+
+
+def input_hashes(names: Iterable[str], folder: Path) -> dict[str, str]:
+    """
+    Return the SHA-256 of input files.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Paths, absolute or from ``folder``.
+    folder : pathlib.Path
+        Where relative paths start.
+
+    Returns
+    -------
+    dict of str to str
+        By name.
+    """
+    files = {name: (folder / name).read_bytes() for name in names}
+    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
 def versions() -> dict[str, str]:

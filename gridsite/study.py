@@ -34,6 +34,7 @@ from gridsite.feeder.profiles import (
     shape_profiles,
 )
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.taps import TapControl
 from gridsite.hosting.ac_replay import LoadReplay, replay_loads
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
@@ -298,6 +299,23 @@ class Study:
             self.loads(feeder),
             self.limits(feeder),
             power_factor=self.power_factor(),
+            taps=self.taps(),
+        )
+
+    def taps(self) -> TapControl | None:
+        """
+        Return what tap changers at the heads hold.
+
+        Returns
+        -------
+        TapControl or None
+            None where they stand as filed.
+        """
+        section = self.config.feeder
+        if section.taps == "frozen":
+            return None
+        return TapControl(
+            target_pu=section.tap_target_pu, deadband_pu=section.tap_deadband_pu
         )
 
     def power_factor(self) -> float:

@@ -18,7 +18,7 @@ from gridsite import cli
 from gridsite.hosting.envelope_dataset import read_envelope
 
 ALONE = ("[solve]", "[solve]\ncompare = false")
-VERBS = ("demo", "run", "check", "hosting", "map")
+VERBS = ("demo", "run", "check", "hosting", "explain", "fleet", "map")
 
 
 @pytest.fixture

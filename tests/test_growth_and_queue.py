@@ -16,6 +16,7 @@ from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
+from gridsite.rating import LoadChoice
 
 
 @pytest.fixture
@@ -102,9 +103,8 @@ class TestCommand:
         pp.create_sgen(net, 1, 0.005, name="pv")
         feeder = read_feeder(net)
         own = constant_profiles(feeder.ports.index, [2.0, -5.0], [0.0, 0.0])
-        loads = cli._loads(
-            replace(feeder, profiles=own), None, None, cli.Generation(generation)
-        )
+        choose = LoadChoice(generation=generation)
+        loads = choose(replace(feeder, profiles=own))
         assert len(loads.port_ids) == ports
         drawn = GridCase(feeder, loads, Limits()).profiles.total_kw()[0]
         assert drawn == (-3.0 if generation == "profile" else 2.0)

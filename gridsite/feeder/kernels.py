@@ -193,12 +193,30 @@ def solve_states(  # pragma: no cover
                 v_out[i, first + s] = complex(vr[col, s], vi[col, s])
 
 
-@nb.njit(cache=True, parallel=True)
+@nb.njit(cache=True, parallel=True, error_model="numpy")
 def fill_slack(
-    v, limited, v_min, indptr, indices, data, source, drive, step, rating, slack
+    v,
+    limited,
+    v_min,
+    indptr,
+    indices,
+    data,
+    source,
+    drive,
+    step,
+    rating,
+    over_indptr,
+    over_indices,
+    over_data,
+    slack,
 ):
-    """Fill the slack of voltages and currents, one thread per row."""
+    """
+    Fill the slack of lowest voltages and of upper limits, one thread per row.
+
+    The last upper limits, as many as ``over`` has rows, are on a ratio.
+    """
     n_voltage, n_state = len(limited), v.shape[1]
+    n_plain = len(rating) - len(over_indptr) + 1
     for row in nb.prange(slack.shape[0]):
         if row < n_voltage:
             node = limited[row]
@@ -215,6 +233,12 @@ def fill_slack(
             y, node = data[p], indices[p]
             for s in range(n_state):
                 current[s] += y * v[node, s]
+        if i >= n_plain:
+            for s in range(n_state):
+                over = 0.0j
+                for p in range(over_indptr[i - n_plain], over_indptr[i - n_plain + 1]):
+                    over += over_data[p] * v[over_indices[p], s]
+                current[s] /= np.sqrt(over.real**2 + over.imag**2)
         for s in range(n_state):
             c = current[s]
             slack[row, s] = rating[i] - np.sqrt(c.real**2 + c.imag**2)
@@ -222,7 +246,7 @@ def fill_slack(
 
 @nb.njit(cache=True, parallel=True)
 def fill_phasors(v, limited, indptr, indices, data, source, drive, out):
-    """Fill the limited voltages and currents of every step, one thread per row."""
+    """Fill the limited phasors of every step, one thread per row."""
     n_voltage, n_state = len(limited), v.shape[1]
     for row in nb.prange(out.shape[0]):
         if row < n_voltage:

@@ -80,6 +80,12 @@ class Feeder:
         What the reader changed or assumed.
     profiles : Profiles, optional
         Profiles that came with the file (SimBench).
+    taps : pandas.DataFrame, optional
+        Tap changers in service: ``element``, ``feeder_id``, ``controlled_node``
+        (at the lower voltage), ``side``, ``neutral``, ``pos`` (which ``y``
+        holds), ``min``, ``max``, ``step_percent``, ``lower_pu`` and ``upper_pu``
+        (band of a controller in the file, NaN without one),
+        ``frozen_because`` ("" where its own data let it act).
     """
 
     name: str
@@ -95,6 +101,7 @@ class Feeder:
     unsupplied_buses: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     profiles: Profiles | None = None
+    taps: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         """Refuse a model that could not be solved."""

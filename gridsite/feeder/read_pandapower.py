@@ -24,6 +24,7 @@ from pandapower import networks
 from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.model import Feeder, independent_feeders
 from gridsite.feeder.profiles import Profiles
+from gridsite.feeder.tap_table import tap_table
 from gridsite.units import SQRT3
 
 if TYPE_CHECKING:
@@ -48,6 +49,14 @@ _REFUSED = {
 }
 _ASYMMETRIC = {"asymmetric_load": 1.0, "asymmetric_sgen": -1.0}
 _SIGNS = {"load": 1.0, "sgen": -1.0, "storage": 1.0, "motor": 1.0}
+_KINDS = {
+    "bus": "bus",
+    "line": "line",
+    "trafo": "transformer",
+    "trafo3w": "trafo3w",
+    "impedance": "impedance",
+    **{table: table for table in _SIGNS},
+}
 _TRAFO3W_SIDES = (("hv", 0), ("mv", 1), ("lv", 2))
 
 
@@ -295,6 +304,13 @@ def feeder_from_net(
         unsupplied_buses=tuple(_bus_names(work)[dark.to_numpy()]),
         notes=tuple(notes),
         profiles=_filed_profiles(net, ports),
+        taps=tap_table(
+            work,
+            node_of_bus=lookup,
+            feeder_id=nodes["feeder_id"].to_numpy(),
+            trafo_names=_names(work.trafo, "transformer"),
+            trafo3w_names=_names(work.trafo3w, "trafo3w"),
+        ),
     )
 
 
@@ -374,24 +390,18 @@ def _refuse(net: Any, name: str, refused: dict[str, str]) -> None:  # noqa: ANN4
 
 def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
     """Mend what pandapower would misread, and say so."""
-    for table in ("trafo", "trafo3w"):
-        frame = net[table]
-        if not len(frame):
-            continue
-        if "tap_changer_type" not in frame:
-            frame["tap_changer_type"] = None
-        silent = frame["tap_side"].notna() & frame["tap_changer_type"].isna()
-        silent &= frame["tap_pos"].notna()
-        if silent.any():
-            frame["tap_changer_type"] = frame["tap_changer_type"].astype(object)
-            frame.loc[silent, "tap_changer_type"] = "Ratio"
-            notes.append(
-                f"{int(silent.sum())} {table} tap changer(s) without a type: "
-                "taken as ratio taps, so that tap positions act"
-            )
+    notes.extend(_name_notes(net))
+    notes.extend(_typed_taps(net))
     if len(net.impedance) and net.impedance["in_service"].any():
         count = int(net.impedance["in_service"].sum())
-        notes.append(f"{count} impedance branch(es) have no rating: not checked")
+        notes.append(
+            f"{count} impedance branch(es) have no rating: loads behind are unrated"
+        )
+    rated = int((net.switch["closed"] & net.switch["in_ka"].notna()).sum())
+    if rated:
+        notes.append(
+            f"{rated} closed switch(es) have a rated current (in_ka): not checked"
+        )
     line = net.line
     short = line.index[line["in_service"] & ~(line["length_km"] > SHORTEST_LINE_KM)]
     for index in short:
@@ -404,7 +414,10 @@ def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
             pp.create_switch(net, *ends, et="b", closed=True)
         net.line.loc[index, "in_service"] = False
     if len(short):
-        notes.append(f"{len(short)} zero-length line(s) taken as closed switches")
+        notes.append(
+            f"{len(short)} zero-length line(s) taken as closed switches: "
+            "their ratings are not checked"
+        )
     shares = [c for c in net.load.columns if c.startswith(("const_z", "const_i"))]
     dependent = int((net.load[shares].fillna(0.0) != 0.0).any(axis=1).sum())
     if dependent:
@@ -413,6 +426,27 @@ def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
             "(the safe side for low voltage)"
         )
     return net
+
+
+def _typed_taps(net: Any) -> list[str]:  # noqa: ANN401
+    """Give tap changers without a type the type of a ratio, and say so."""
+    notes = []
+    for table, tap in (("trafo", "tap"), ("trafo", "tap2"), ("trafo3w", "tap")):
+        frame, column = net[table], f"{tap}_changer_type"
+        if not len(frame) or f"{tap}_side" not in frame:
+            continue
+        if column not in frame:
+            frame[column] = None
+        silent = frame[f"{tap}_side"].notna() & frame[column].isna()
+        silent &= frame[f"{tap}_pos"].notna()
+        if silent.any():
+            frame[column] = frame[column].astype(object)
+            frame.loc[silent, column] = "Ratio"
+            notes.append(
+                f"{int(silent.sum())} {table} tap changer(s) without a type: "
+                "taken as ratio taps, so that tap positions act"
+            )
+    return notes
 
 
 def _admittance(net: Any, name: str) -> tuple[dict[str, Any], NDArray[np.complex128]]:  # noqa: ANN401
@@ -447,12 +481,33 @@ def _bus_lookup(net: Any, ppc: dict[str, Any]) -> pd.Series:  # noqa: ANN401
 
 
 def _names(frame: pd.DataFrame, kind: str) -> NDArray[np.object_]:
-    """Return names as text where all are unique, else the kind and index."""
+    """Return the name of each row where it is unique, else its kind and index."""
+    rows = pd.Series([f"{kind} {i}" for i in frame.index], frame.index, dtype=object)
+    text = _name_text(frame)
+    own = text.where(text.ne("") & ~text.duplicated(keep=False), rows)
+    # a name may read like the number of another row: then numbers for all
+    return (rows if own.duplicated().any() else own).to_numpy(dtype=object)
+
+
+def _name_text(frame: pd.DataFrame) -> pd.Series[str]:
+    """Return the names of a table as text, "" where there is none."""
     names = frame["name"] if "name" in frame else pd.Series(index=frame.index)
-    text = names.where(names.notna(), "").astype(str).str.strip()
-    if len(text) and text.ne("").all() and text.is_unique:
-        return text.to_numpy(dtype=object)
-    return np.array([f"{kind} {i}" for i in frame.index], dtype=object)
+    return names.where(names.notna(), "").astype(str).str.strip()
+
+
+def _name_notes(net: Any) -> list[str]:  # noqa: ANN401
+    """Say which names of the file are not used, because they are not unique."""
+    notes = []
+    for table, kind in _KINDS.items():
+        text = _name_text(net[table])
+        lost = text.ne("") & (text != _names(net[table], kind))
+        if lost.any():
+            first = text.index[lost.to_numpy()][0]
+            notes.append(
+                f"{int(lost.sum())} {table} row(s) with a name that is not unique, "
+                f"first {text[first]!r}: called by row, as '{kind} {first}'"
+            )
+    return notes
 
 
 def _bus_names(net: Any) -> NDArray[np.object_]:  # noqa: ANN401
@@ -683,7 +738,27 @@ def _branch_specs(net: Any) -> dict[str, list[tuple[int, pd.DataFrame, list[Any]
         specs["trafo"] = [(0, frame, ["hv", "lv"])]
     if len(trafo3w):
         specs["trafo3w"] = _trafo3w_specs(trafo3w)
+    if len(net.impedance):
+        specs["impedance"] = [(0, _unrated(net.impedance), ["from", "to"])]
     return specs
+
+
+def _unrated(impedance: pd.DataFrame) -> pd.DataFrame:
+    """Describe impedance branches: lines whose rating the file cannot give."""
+    return pd.DataFrame(
+        {
+            "element": _names(impedance, "impedance"),
+            "kind": "line",
+            "from_index": impedance["from_bus"].astype(np.int64),
+            "to_index": impedance["to_bus"].astype(np.int64),
+            "rating": np.nan,
+            "rating_unit": "A",
+            "geo": None,
+            "supplied": True,
+            "rated_from": np.nan,
+            "rated_to": np.nan,
+        }
+    )
 
 
 def _trafo3w_specs(

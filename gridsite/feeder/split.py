@@ -384,6 +384,7 @@ def _part(
         terminals=terminals.reset_index(drop=True),
         terminal_y=sp.csr_array(matrix[:, every]),
         profiles=None,
+        taps=None,
     )
 
 

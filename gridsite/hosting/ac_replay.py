@@ -39,7 +39,7 @@ class LoadReplay:
     ----------
     violations : pandas.DataFrame
         Contract ``violations``: limits newly broken or worsened, plus ``kind``
-        (new, worsened), ``feeder_id`` and ``unit`` (pu or A).
+        (new, worsened), ``feeder_id`` and ``unit`` (pu, A or %).
     elements : pandas.DataFrame
         Peak loading of each element in the base case and with the loads, by
         ``element``: ``base_peak_percent``, ``plan_peak_percent``.
@@ -172,7 +172,8 @@ def _replayed(
     planned = split
     if spread.any():
         tan_phi = np.sqrt(1.0 / grid.power_factor**2 - 1.0)
-        profiles = _with_added(grid.profiles, spread[spread > 0.0], tan_phi)
+        loads = grid.profiles_of(feeder_id)
+        profiles = _with_added(loads, spread[spread > 0.0], tan_phi)
         planned = split_feeder(grid.feeder, feeder_id, profiles, strict=False) or split
     base = [(split.trunk, split.trunk_profiles), *split.leaves]
     plan = [(planned.trunk, planned.trunk_profiles), *planned.leaves]
@@ -240,8 +241,11 @@ class _BlockReplay:
         self._find_high()
 
     def _find_high(self) -> None:
-        """Find voltages that rise above their limit (a load should not do that)."""
+        """Find voltages that rise above their limit, where no rows do that."""
         case = self.case
+        if "voltage high" in case.rows["criterion"].to_numpy():
+            self.base_high = self.high = np.zeros((0, len(case.time)), dtype=bool)
+            return
         most = case.v_max[:, None]
         highest = case.base_highest[case.limited]
         if not self.idle:
@@ -306,8 +310,7 @@ class _BlockReplay:
             deepest = np.argsort(self.slack[row, step])[:_MOST_LISTED]
             row, step = row[deepest], step[deepest]
         voltage = row < case.n_voltage
-        base_a = case.feeder.terminals["base_a"].to_numpy()[case.block.terminals]
-        size = np.concatenate([np.ones(case.n_voltage), base_a[case.rated]])[row]
+        size = case.row_size[row]
         limit = case.rows["limit"].to_numpy()[:-1][row]
         sign = np.where(voltage, 1.0, -1.0)
         value = limit + sign * self.slack[row, step]
@@ -322,7 +325,7 @@ class _BlockReplay:
                 "base_value": base * size,
                 "excess": -self.slack[row, step] * size,
                 "kind": kind,
-                "unit": np.where(voltage, "pu", "A"),
+                "unit": case.row_unit[row],
             }
         )
 

@@ -2,11 +2,13 @@
 The base case of one block over all steps, and limit checks against it.
 
 Rows of a `BaseCase` are limits: the lowest voltage of each limited node, the
-current of each rated terminal, and (last) the voltage change at the own
-connection. A row's slack is positive while its limit holds; rows that are
-broken in the base case at a step are left out at that step (a load cannot newly
-break them) and are what a load may worsen. Added load never raises a voltage
-(lagging power factor), so that highest voltages are counted, not searched.
+current of each rated terminal, on feeders with phases the highest voltages and
+the unbalance of buses (`gridsite.hosting.phase_rows`), and (last) the voltage
+change at the own connection. A row's slack is positive while its limit holds;
+rows that are broken in the base case at a step are left out at that step (a load
+cannot newly break them) and are what a load may worsen. In a balanced model
+added load raises no voltage (lagging power factor): there highest voltages are
+counted, not searched.
 """
 
 from __future__ import annotations
@@ -20,10 +22,12 @@ import pandas as pd
 import scipy.sparse as sp
 
 from gridsite.errors import BaseCaseError, ConfigError, DataError
+from gridsite.feeder.acting_taps import let_taps_act
 from gridsite.feeder.kernels import fill_phasors, fill_slack
 from gridsite.feeder.powerflow import Block, States
 from gridsite.feeder.split import Split, split_feeder
 from gridsite.hosting.kernels import least_slack
+from gridsite.hosting.phase_rows import phase_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -32,6 +36,7 @@ if TYPE_CHECKING:
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
+    from gridsite.feeder.taps import TapControl
     from gridsite.hosting.limits import Limits
 
     Floats = NDArray[np.float64]
@@ -115,6 +120,9 @@ class GridCase:
         Of added loads, lagging. [-]
     whole_nodes : int, default `WHOLE_NODES`
         Blocks of more nodes are split into a trunk and leaves.
+    taps : TapControl, optional
+        Lets tap changers at the heads act with the base load (solves it); they
+        stand as filed by default.
 
     Raises
     ------
@@ -132,6 +140,7 @@ class GridCase:
         *,
         power_factor: float = 0.98,
         whole_nodes: int = WHOLE_NODES,
+        taps: TapControl | None = None,
     ) -> None:
         self.feeder, self.limits = feeder, limits
         self.power_factor = power_factor
@@ -144,6 +153,11 @@ class GridCase:
             self.notes += (
                 f"{int(silent.sum())} generator(s) without a profile are switched off",
             )
+        self._acting: dict[str, Profiles] = {}
+        if taps is not None:
+            acting = let_taps_act(feeder, self.profiles, taps)
+            self.feeder, self._acting = acting[:2]
+            self.notes += acting[2]
         ids = feeder.nodes["feeder_id"]
         self.feeder_ids: list[str] = sorted(set(ids[ids != ""]))
         self._blocks: dict[str, BaseCase] = {}
@@ -203,6 +217,22 @@ class GridCase:
         """
         return [i for i in self.feeder_ids if i not in self.failed]
 
+    def profiles_of(self, feeder_id: str) -> Profiles:
+        """
+        Return the profiles of a block, with what its tap changer does.
+
+        Parameters
+        ----------
+        feeder_id : str
+            Which block.
+
+        Returns
+        -------
+        Profiles
+            On all ports of the feeder.
+        """
+        return self._acting.get(feeder_id, self.profiles)
+
     def split(self, feeder_id: str) -> Split | None:
         """
         Return a large block in parts.
@@ -220,7 +250,7 @@ class GridCase:
         if feeder_id not in self._splits:
             n = int((self.feeder.nodes["feeder_id"] == feeder_id).sum())
             self._splits[feeder_id] = (
-                split_feeder(self.feeder, feeder_id, self.profiles)
+                split_feeder(self.feeder, feeder_id, self.profiles_of(feeder_id))
                 if n > self.whole_nodes
                 else None
             )
@@ -288,7 +318,7 @@ class GridCase:
             self._blocks[feeder_id] = BaseCase(
                 self.feeder,
                 feeder_id,
-                self.profiles,
+                self.profiles_of(feeder_id),
                 self.limits,
                 power_factor=self.power_factor,
             )
@@ -317,11 +347,20 @@ class BaseCase:
     v : numpy.ndarray of complex, shape (n_node, n_step)
         Base voltages. [pu]
     rows : pandas.DataFrame
-        ``criterion, element, limit`` of each row; pu, drop from 1 pu for
-        voltages. The last row is the voltage change at the own connection.
-    slack : numpy.ndarray, shape (n_row - 1, n_step)
+        ``criterion, element, limit`` of each row; pu, a share for unbalance.
+        The last row is the voltage change at the own connection.
+    slack : numpy.ndarray, shape (n_row, n_step)
         What is left in the base case before each limit breaks. [pu]
-    broken : numpy.ndarray of bool, shape (n_row - 1, n_step)
+    row_size, row_unit : numpy.ndarray, shape (n_row,)
+        What turns a row's slack into a result, and the unit of that: 1 for pu,
+        amperes per pu for A, 100 for % (unbalance).
+    upper_y, upper_source, upper_limit : array, shape (n_row - n_voltage, ...)
+        Phasors that rows from ``n_voltage`` on limit: part by node voltages,
+        part by the sources, and their largest size.
+    first_unbalance : int
+        Rows from here on are of unbalance; their phasor is the negative sequence,
+        limited to a share of the positive one, ``positive_y @ v``.
+    broken : numpy.ndarray of bool, shape (n_row, n_step)
         Limits that are broken without any added load.
 
     Raises
@@ -384,6 +423,7 @@ class BaseCase:
             held = np.ones(len(feeder.nodes))
             held[feeder.source_nodes] = np.abs(feeder.source_v)
             held = held[terminals["node"].to_numpy(dtype=np.int64)]
+            held = held * np.asarray(terminals.get("tap_factor", 1.0))
             share = limits.source_kva / self.block.base_kva / held
             source_a = share * terminals["base_a"].to_numpy()
             rated_a = np.where(kind == "source", source_a, rated_a)
@@ -393,36 +433,53 @@ class BaseCase:
         self.rating_pu = (
             rated_a[self.rated] / terminals["base_a"].to_numpy()[self.rated]
         )
-        self.rated_y = self.block.terminal_y[self.rated]
+        phased = phase_rows(nodes, self.limited, limits)
         self.n_voltage = len(self.limited)
-        v_count, i_count = self.n_voltage, len(self.rated)
+        v_count, i_count, more = self.n_voltage, len(self.rated), len(phased.rows)
+        self.upper_y = sp.csr_array(
+            sp.vstack([self.block.terminal_y[self.rated], phased.matrix])
+        )
+        self.upper_source = np.append(
+            self.block.terminal_source[self.rated], np.zeros(more)
+        )
+        self.upper_limit = np.append(self.rating_pu, phased.rows["limit"])
+        self.positive_y = phased.positive
         self.rows = pd.DataFrame(
             {
                 "criterion": [
                     *["voltage"] * v_count,
                     *kind[self.rated],
+                    *phased.rows["criterion"],
                     "voltage change",
                 ],
                 "element": [
                     *nodes["bus"].to_numpy()[self.limited],
                     *terminals["element"].to_numpy()[self.rated],
+                    *phased.rows["element"],
                     "own connection",
                 ],
                 "limit": [
                     *self.v_min,
-                    *self.rating_pu,
+                    *self.upper_limit,
                     limits.voltage_change_pu,
                 ],
             }
         )
-        self.scale = np.concatenate([1.0 - self.v_min, self.rating_pu])
+        self.scale = np.concatenate([1.0 - self.v_min, self.rating_pu, phased.scale])
         self.materiality = np.concatenate(
             [
                 np.full(v_count, limits.materiality_voltage_pu),
                 limits.materiality_loading * self.rating_pu,
+                phased.materiality,
             ]
         )
-        self.n_row = v_count + i_count
+        base_a = terminals["base_a"].to_numpy(dtype=float)[self.rated]
+        self.row_size = np.concatenate([np.ones(v_count), base_a, phased.size])
+        self.n_row = v_count + i_count + more
+        self.first_unbalance = self.n_row - self.positive_y.shape[0]
+        self.row_unit = np.full(self.n_row, "pu", dtype=object)
+        self.row_unit[v_count : v_count + i_count] = "A"
+        self.row_unit[self.first_unbalance :] = "%"
 
     def row_slack(self, v: NDArray[np.complex128], step: Ints | None = None) -> Floats:
         """
@@ -445,16 +502,22 @@ class BaseCase:
             v,
             self.limited,
             self.v_min,
-            self.rated_y.indptr,
-            self.rated_y.indices,
-            self.rated_y.data,
-            self.block.terminal_source[self.rated],
+            self.upper_y.indptr,
+            self.upper_y.indices,
+            self.upper_y.data,
+            self.upper_source,
             self.drive,
             np.arange(v.shape[1]) if step is None else step,
-            self.rating_pu,
+            self.upper_limit,
+            *self._positive,
             slack,
         )
         return slack
+
+    @property
+    def _positive(self) -> tuple[NDArray[np.generic], ...]:
+        matrix = self.positive_y
+        return matrix.indptr, matrix.indices, matrix.data
 
     @cached_property
     def phasors(self) -> NDArray[np.complex128]:
@@ -464,16 +527,17 @@ class BaseCase:
         Returns
         -------
         numpy.ndarray of complex, shape (n_row, n_step)
-            Node voltages, then terminal currents. [pu]
+            Node voltages, terminal currents, node voltages, negative-sequence
+            voltages. [pu]
         """
         out = np.empty((self.n_row, len(self.time)), dtype=np.complex128)
         fill_phasors(
             self.v,
             self.limited,
-            self.rated_y.indptr,
-            self.rated_y.indices,
-            self.rated_y.data,
-            self.block.terminal_source[self.rated],
+            self.upper_y.indptr,
+            self.upper_y.indices,
+            self.upper_y.data,
+            self.upper_source,
             self.drive,
             out,
         )
@@ -674,8 +738,9 @@ class BaseCase:
         -------
         drop : numpy.ndarray, shape (n_voltage, n_port)
             Fall of each limited node's voltage.
-        current : numpy.ndarray, shape (n_rated, n_port)
-            Size of the current that flows through each rated terminal.
+        upper : numpy.ndarray, shape (n_row - n_voltage, n_port)
+            Size of the current through each rated terminal, rise of each highest
+            voltage, size of the unbalance at each bus.
         own : numpy.ndarray, shape (n_port,)
             Fall of the voltage at the port itself.
         """
@@ -684,11 +749,14 @@ class BaseCase:
         dv = -self.block.impedance * drawn
         at = self.limited
         drop = -np.real(np.conj(v0[at])[:, None] * dv[at]) / np.abs(v0[at])[:, None]
-        current = np.abs((self.block.terminal_y @ dv)[self.rated])
+        upper = np.abs(self.upper_y @ dv)
+        high = slice(len(self.rated), self.first_unbalance - self.n_voltage)
+        upper[high] = -drop[: high.stop - high.start]
+        upper[high.stop :] /= np.abs(self.positive_y @ v0)[:, None]
         across = self.port_voltage(v0)
         fall = np.diagonal(self.port_voltage(dv))
         own = -np.real(np.conj(across) * fall) / np.abs(across)
-        return drop, current, own
+        return drop, upper, own
 
     @cached_property
     def acts_on(self) -> NDArray[np.bool_]:
@@ -700,13 +768,18 @@ class BaseCase:
         numpy.ndarray of bool, shape (n_row, n_port)
             By row and port.
         """
-        drop, current, own = self.effect
-        share = self.limits.acts_on
+        drop, upper, own = self.effect
+        share, n_current = self.limits.acts_on, len(self.rated)
         drawn = np.sqrt(1.0 + self.tan_phi**2) / np.abs(
             self.port_voltage(self.block.v_no_load)
         )
+        moved = np.abs(self.upper_y[n_current:] @ self.block.impedance) * drawn
         out: NDArray[np.bool_] = np.concatenate(
-            [drop >= share * own, current >= share * drawn]
+            [
+                drop >= share * own,
+                upper[:n_current] >= share * drawn,
+                moved >= share * own,
+            ]
         )
         return out
 
@@ -774,12 +847,13 @@ class BaseCase:
             v,
             self.limited,
             self.v_min,
-            self.rated_y.indptr,
-            self.rated_y.indices,
-            self.rated_y.data,
-            self.block.terminal_source[self.rated],
+            self.upper_y.indptr,
+            self.upper_y.indices,
+            self.upper_y.data,
+            self.upper_source,
             self.drive,
-            self.rating_pu,
+            self.upper_limit,
+            *self._positive,
             self.scale,
             self.broken,
             step,

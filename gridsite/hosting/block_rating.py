@@ -23,6 +23,7 @@ from gridsite.hosting.flexible import (
     flexible_ratings,
     level_name,
 )
+from gridsite.hosting.phase_rows import unbalance_capacity
 from gridsite.hosting.response import Response
 from gridsite.hosting.screening import Screen
 from gridsite.hosting.search import largest_passing
@@ -211,6 +212,8 @@ class BlockRating:
         acts = np.vstack([case.acts_on[:, self.port], np.ones(len(self.port), bool)])
         with np.errstate(divide="ignore", invalid="ignore"):
             linear = slack[:, None] / np.maximum(effect, 0.0) * case.block.base_kva
+        if case.first_unbalance < case.n_row:
+            linear[case.first_unbalance : -1] = unbalance_capacity(case, self.port)
         out: Floats = np.where(acts & (effect > 0.0), linear, np.inf)
         return out
 
@@ -266,13 +269,15 @@ class BlockRating:
         worse: NDArray[np.bool_] = case.acts_on[rows][:, self.port]
         ports = self.port
         for i, row in enumerate(rows):
-            if row < case.n_voltage or not worse[i].any():
+            # the unbalance that a load takes away comes back as it grows
+            alike = row < case.n_voltage or row >= case.first_unbalance
+            if alike or not worse[i].any():
                 continue
             step = np.flatnonzero(case.broken[row])
-            matrix = case.rated_y[[row - case.n_voltage]]
+            matrix = case.upper_y[[row - case.n_voltage]]
             v = case.v[:, step]
             now = (matrix @ v)[0]
-            source = case.block.terminal_source[case.rated[row - case.n_voltage]]
+            source = case.upper_source[row - case.n_voltage]
             now += source * case.drive[step]
             drawn = (1 - 1j * case.tan_phi) / np.conj(case.port_voltage(v)[ports])
             reach = -(matrix @ case.block.impedance[:, ports])[0]

@@ -192,10 +192,12 @@ class Envelope:
         port = self.port[load]
         own = row == case.n_row
         out = np.empty((len(row), len(steps)))
+        ratio = ~own & (row >= case.first_unbalance)
+        over, z_over = np.empty((0, 0), complex), np.zeros(len(row), complex)
         base = second = np.zeros(out.shape, dtype=np.complex128)
         skip = np.zeros(out.shape, dtype=np.bool_)
         z = np.array(response.z_port[port, port])
-        limit = np.full((len(row), 1), case.limits.voltage_change_pu)
+        limit = np.full(len(row), case.limits.voltage_change_pu)
         whole = len(steps) == len(case.time)
         at = slice(None) if whole else steps
         if not own.all():
@@ -203,21 +205,20 @@ class Envelope:
             base = case.phasors[:, at][inner]
             skip = case.broken[:, at][inner] & ~own[:, None]
             bound = np.concatenate([case.v_min, case.upper_limit])[inner]
-            limit = np.where(own, limit[:, 0], bound)[:, None]
-            ratio = np.flatnonzero(~own & (row >= case.first_unbalance))
-            if len(ratio):
-                over = case.positive_y[row[ratio] - case.first_unbalance]
-                limit = np.repeat(limit, len(steps), axis=1)
-                limit[ratio] *= np.abs(over @ case.v[:, at])
+            limit = np.where(own, limit, bound)
             weight = response.row_z[inner] * np.conj(response.z_port[:, port].T)
             weight[own] = 0.0
             z = np.where(own, z, response.row_z[inner, port])
             mix, series = response.modes
             second = np.empty(out.shape, dtype=np.complex128)
             weighted_sums(weight @ mix, series[:, at], second)
+        if ratio.any():
+            positive = case.positive_y[np.where(ratio, row - case.first_unbalance, 0)]
+            over = positive @ case.v[:, at]
+            z_over = (positive @ case.block.impedance)[np.arange(len(row)), port]
         binding_load(
             port,
-            np.where(own, 0, np.where(row < case.n_voltage, 1, 2)),
+            np.select([own, row < case.n_voltage, ratio], [0, 1, 3], default=2),
             base,
             limit,
             skip,
@@ -227,6 +228,8 @@ class Envelope:
             np.ascontiguousarray(np.diagonal(response.z_port)),
             response.m_own[:, at],
             case.tan_phi,
+            over,
+            z_over,
             out,
         )
         return out

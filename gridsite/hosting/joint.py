@@ -7,8 +7,10 @@ in AC power flow by adding a unit-sized load at each port, and :math:`h` what th
 base case leaves. Rows choose plans; AC replay decides. Where a replay finds a
 limit broken, `cut_rows` measures the same row again at the state of the plan.
 
-Units are A for currents and % of nominal for voltages, so that coefficients
-stay within a few powers of ten.
+Units are A for currents, % of nominal for voltages and % of the positive sequence
+for unbalance, so that coefficients stay within a few powers of ten. Rows of
+feeders with phases (highest voltages, unbalance) come from replays alone: loads
+on other phases take back what one load does, so that no plan is ruled out before.
 """
 
 from __future__ import annotations
@@ -138,21 +140,38 @@ def _stack(
     )
 
 
+def row_size(case: BaseCase) -> Floats:
+    """
+    Return what turns the slack of each limit into the unit of its row.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_row,)
+        100 where that is % of nominal, else as in the base case.
+    """
+    return np.where(case.row_unit == "pu", 100.0, case.row_size)
+
+
 def _block_rows(
     case: BaseCase, port_ids: pd.Index[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     names, port = _candidates(case, port_ids)
-    row = np.arange(case.n_row)
-    worst = case.slack.argmin(axis=1)
+    row = np.arange(case.n_voltage + len(case.rated))
+    worst = case.slack[row].argmin(axis=1)
     heaviest = int(np.abs(case.v).sum(axis=0).argmin())
     idle = np.zeros(len(case.block.ports))
-    growth = _growth(case, port, np.array([heaviest]), idle)[0]
+    growth = _growth(case, port, np.array([heaviest]), idle)[0][row]
     left = np.where(
         case.broken[row, worst],
-        _USE_OF_MATERIALITY * case.materiality,
+        _USE_OF_MATERIALITY * case.materiality[row],
         case.slack[row, worst],
     )
-    keep = np.flatnonzero(_not_dominated(left, growth, row < case.n_voltage))
+    keep = np.flatnonzero(_not_dominated(left, growth, case.row_unit[row]))
     steps, which = np.unique(worst[keep], return_inverse=True)
     growth[keep] = _growth(case, port, steps, idle)[which, keep]
     return _table(case, names, keep, worst[keep], left[keep], growth[keep], "")
@@ -194,7 +213,7 @@ def _block_cuts(
             margin,
         )
         left = slack[row, step] - target + growth @ used[port]
-        keep = _not_dominated(left, growth, row < case.n_voltage)
+        keep = _not_dominated(left, growth, case.row_unit[row])
         left = np.maximum(left, 0.0)
         label = f" round {round_number}"
         parts.append(
@@ -244,14 +263,14 @@ def _growth(case: BaseCase, port: Ints, steps: Ints, spread_kw: Floats) -> Float
 
 
 def _not_dominated(
-    left: Floats, growth: Floats, voltage: NDArray[np.bool_]
+    left: Floats, growth: Floats, unit: NDArray[np.object_]
 ) -> NDArray[np.bool_]:
     """Return rows that no other row of the same unit implies."""
     keep = np.ones(len(left), dtype=bool)
     order = np.argsort(left, kind="stable")
     for position, i in enumerate(order):
         for j in order[:position]:
-            if keep[j] and voltage[i] == voltage[j] and (growth[j] >= growth[i]).all():
+            if keep[j] and unit[i] == unit[j] and (growth[j] >= growth[i]).all():
                 keep[i] = False
                 break
     out: NDArray[np.bool_] = keep & (growth.max(axis=1, initial=0.0) > 0.0)
@@ -267,8 +286,7 @@ def _table(
     growth: Floats,
     label: str,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    base_a = case.feeder.terminals["base_a"].to_numpy()[case.block.terminals]
-    size = np.concatenate([np.full(case.n_voltage, 100.0), base_a[case.rated]])[row]
+    size = row_size(case)[row]
     limits = case.rows.iloc[row]
     time = case.time[step]
     # a current limit stands twice, once per end: the row number tells them apart
@@ -286,7 +304,7 @@ def _table(
             "time": time.astype(object),
             "period": 0,
             "headroom": left * size,
-            "unit": np.where(row < case.n_voltage, "%", "A"),
+            "unit": np.where(case.row_unit[row] == "A", "A", "%"),
             "feeder_id": case.block.feeder_id,
         }
     )

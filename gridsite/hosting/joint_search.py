@@ -17,7 +17,7 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from gridsite.errors import SolveError
-from gridsite.hosting.joint import cut_rows, grid_rows
+from gridsite.hosting.joint import cut_rows, grid_rows, row_size
 from gridsite.hosting.load_sets import Stop, common_share
 
 if TYPE_CHECKING:
@@ -253,9 +253,8 @@ class JointSearch:
     def _materiality(self) -> Floats:
         """Return the materiality of each row in its unit."""
         case = self.case
-        base_a = case.feeder.terminals["base_a"].to_numpy()[case.block.terminals]
-        size = np.concatenate([np.full(case.n_voltage, 100.0), base_a[case.rated]])
-        limits = case.rows.iloc[: case.n_row].assign(size=size * case.materiality)
+        size = row_size(case) * case.materiality
+        limits = case.rows.iloc[: case.n_row].assign(size=size)
         most = limits.groupby(["criterion", "element"])["size"].max()
         keys = pd.MultiIndex.from_frame(self.rows[["criterion", "element"]])
         out: Floats = most.reindex(keys).to_numpy(dtype=np.float64)

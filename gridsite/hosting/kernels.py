@@ -25,6 +25,37 @@ def _largest_change(push, kappa):
     return 0.5 * (1.0 - kappa - np.sqrt(room)) * (1.0 + 1e-9) + 1e-15
 
 
+@nb.njit(
+    cache=True,
+    error_model="numpy",
+    fastmath={"contract", "reassoc", "arcp", "nsz"},
+)
+def _two_bus(drawn, v, z, m, wr, wi, cr, ci, moved):
+    """Iterate W = V - z c - m conj(c), c = drawn / conj(W), block by block."""
+    n_step = len(v)
+    width = 256
+    a, b, zr, zi = drawn.real, drawn.imag, z.real, z.imag
+    for first in range(0, n_step, width):
+        last = min(first + width, n_step)
+        for t in range(first, last):
+            wr[t], wi[t] = v[t].real, v[t].imag
+        for _ in range(_TWO_BUS_ITERATIONS):
+            for t in range(first, last):
+                inv = 1.0 / (wr[t] * wr[t] + wi[t] * wi[t])
+                x = (a * wr[t] - b * wi[t]) * inv
+                y = (a * wi[t] + b * wr[t]) * inv
+                mr, mi = m[t].real, m[t].imag
+                re = v[t].real - zr * x + zi * y - mr * x - mi * y
+                im = v[t].imag - zr * y - zi * x - mi * x + mr * y
+                moved[t] = (re - wr[t]) ** 2 + (im - wi[t]) ** 2
+                wr[t], wi[t], cr[t], ci[t] = re, im, x, y
+            most = 0.0
+            for t in range(first, last):
+                most = max(most, moved[t])
+            if most <= _TWO_BUS_TOLERANCE**2:
+                break
+
+
 @nb.njit(cache=True, parallel=True, error_model="numpy")
 def may_bind(  # pragma: no cover
     drawn,
@@ -44,11 +75,18 @@ def may_bind(  # pragma: no cover
     n_voltage,
     slack_least,
     kappa_row_most,
+    over_size,
     out,
 ):
-    """Mark the steps at which each load could newly break a limit."""
+    """
+    Mark the steps at which each load could newly break a limit.
+
+    The last rows, as many as ``over_size`` has, limit a phasor to a share of
+    another, which a unit current moves by ``over_size`` times that share.
+    """
     n_load, n_step = out.shape
     n_row = row_slack.shape[0]
+    n_plain = n_row - over_size.shape[0]
     kappa_most = kappa_step.max()
     ratio_least = v_ratio.min()
     for k in nb.prange(n_load):
@@ -59,6 +97,9 @@ def may_bind(  # pragma: no cover
         # bounds that hold at every step, to leave rows out at once
         x_most = _largest_change(size * z_most[k] / (v_least * ratio_least), kappa_most)
         c_most = size / (v_least * (1.0 - x_most))
+        wr, wi, moved = np.empty(n_step), np.empty(n_step), np.empty(n_step)
+        cr, ci = np.empty(n_step), np.empty(n_step)
+        _two_bus(drawn[k], v_port[k], z_own[k], m_own[k], wr, wi, cr, ci, moved)
         current = np.empty(n_step, dtype=np.complex128)
         c_size = np.empty(n_step)
         c_error = np.empty(n_step)
@@ -75,19 +116,10 @@ def may_bind(  # pragma: no cover
             spread[t] = x / (1.0 - x)
             second = kappa_step[t] * spread[t]
             rest = size0 * kappa_port[k, t] * (second + (x + second) * x) / (1.0 - x)
-            w = v0
-            moved = np.inf
-            c = 0.0j
-            for _ in range(_TWO_BUS_ITERATIONS):
-                c = drawn[k] / np.conj(w)
-                new = v0 - z_own[k] * c - m_own[k, t] * np.conj(c)
-                moved = abs(new - w)
-                w = new
-                if not moved > _TWO_BUS_TOLERANCE:
-                    break
+            w, c = complex(wr[t], wi[t]), complex(cr[t], ci[t])
             lowest = min(abs(w), size0 * (1.0 - x))
             shrink = (abs(z_own[k]) + abs(m_own[k, t])) * size / (lowest * abs(w))
-            if not (moved <= _TWO_BUS_TOLERANCE and shrink < _CONTRACTION):
+            if not (moved[t] <= _TWO_BUS_TOLERANCE**2 and shrink < _CONTRACTION):
                 out[k, t] = True
             error = rest / (1.0 - shrink) + 10.0 * _TWO_BUS_TOLERANCE
             if not size0 - abs(w) + error < change_max:
@@ -97,7 +129,8 @@ def may_bind(  # pragma: no cover
             c_error[t] = abs(c) * error / lowest
         for r in range(n_row):
             z = row_z[r, k]
-            z_size = abs(z)
+            over = over_size[r - n_plain, k] if r >= n_plain else 0.0
+            z_size = abs(z) + over
             most = z_size * c_most + kappa_row_most[r] * x_most / (1.0 - x_most)
             if most < slack_least[r]:
                 continue
@@ -111,6 +144,9 @@ def may_bind(  # pragma: no cover
                 loose = kappa_slack + z_size * c_error[t]
                 if r < n_voltage:
                     held = now - loose >= row_limit[r]
+                elif r >= n_plain:
+                    loose += over * c_size[t]
+                    held = now + loose <= row_slack[r, t] + abs(row_base[r, t])
                 else:
                     held = now + loose <= row_limit[r]
                 if not held:
@@ -142,7 +178,12 @@ def weighted_sums(weight, series, out):  # pragma: no cover
                 out[i, first + t] = complex(re[t], im[t])
 
 
-@nb.njit(cache=True, parallel=True, error_model="numpy")
+@nb.njit(
+    cache=True,
+    parallel=True,
+    error_model="numpy",
+    fastmath={"contract", "reassoc", "arcp", "nsz"},
+)
 def binding_load(  # pragma: no cover
     port,
     kind,
@@ -155,58 +196,73 @@ def binding_load(  # pragma: no cover
     z_own,
     m_own,
     tan_phi,
+    over,
+    z_over,
     out,
 ):
     """
     Return the load at which one limit of each port binds at every step.
 
-    ``kind`` is 0 for the voltage change at the own port, 1 for a voltage, 2 for
-    a current. With W the voltage at the port under load P, the limited quantity
-    is ``|base - P h|``, ``h = z d + second conj(d)``, ``d = (1 - j tan) / conj(W)``:
-    a quadratic in P, solved again as W follows P.
+    ``kind`` is 0 for the voltage change at the own port, 1 for a lowest voltage, 2
+    for an upper limit, 3 for one as a share of ``|over - P z_over d|``. With W the
+    voltage at the port under load P, the limited quantity is ``|base - P h|``,
+    ``h = z d + second conj(d)``, ``d = (1 - j tan) / conj(W)``: a quadratic in P,
+    solved again as W follows P.
     """
     n, n_step = out.shape
-    unit = 1.0 - 1j * tan_phi
+    width = 256
     for i in nb.prange(n):
-        k = port[i]
-        z, own = z_row[i], z_own[k]
-        for t in range(n_step):
-            if skip[i, t]:
-                out[i, t] = np.inf
-                continue
-            v0, m = v_port[k, t], m_own[k, t]
-            b0, extra, aim = base[i, t], second[i, t], limit[i]
-            if kind[i] == 0:
-                b0, extra, aim = v0, m, abs(v0) - limit[i]
-            w = v0
-            p = np.inf
-            for _ in range(_PASSES):
-                d = unit / np.conj(w)
-                h = z * d + extra * np.conj(d)
-                h2 = h.real**2 + h.imag**2
-                b = b0.real * h.real + b0.imag * h.imag
-                left = b0.real**2 + b0.imag**2 - aim**2
-                room = b * b - h2 * left
-                if kind[i] == 2:
-                    new = (b + np.sqrt(room)) / h2 if left < 0.0 else 0.0
-                elif left <= 0.0:
-                    new = 0.0
-                elif room > 0.0 and b > 0.0:
-                    new = left / (b + np.sqrt(room))
+        k, own_change, upper = port[i], kind[i] == 0, kind[i] >= 2
+        zr, zi = z_row[i].real, z_row[i].imag
+        yr, yi = z_own[k].real, z_own[k].imag
+        wr, wi, p = np.empty(width), np.empty(width), np.empty(width)
+        mr, mi = np.empty(width), np.empty(width)
+        er, ei = np.empty(width), np.empty(width)
+        br, bi, left = np.empty(width), np.empty(width), np.empty(width)
+        for first in range(0, n_step, width):
+            size = min(width, n_step - first)
+            for s in range(size):
+                v, m = v_port[k, first + s], m_own[k, first + s]
+                wr[s], wi[s], mr[s], mi[s] = v.real, v.imag, m.real, m.imag
+                aim = limit[i]
+                if own_change:
+                    br[s], bi[s], er[s], ei[s] = v.real, v.imag, m.real, m.imag
+                    aim = np.sqrt(v.real**2 + v.imag**2) - aim
                 else:
-                    new = np.inf
-                if not new < np.inf:
-                    p = np.inf
-                    break
-                done = abs(new - p) <= 1e-5 * new
-                p = new
-                if done:
-                    break
-                w = v0 - p * (own * d + m * np.conj(d))
-            out[i, t] = p
+                    b, e = base[i, first + s], second[i, first + s]
+                    br[s], bi[s], er[s], ei[s] = b.real, b.imag, e.real, e.imag
+                left[s] = br[s] ** 2 + bi[s] ** 2 - aim**2
+                p[s] = 0.0
+            for _ in range(_PASSES):
+                if kind[i] == 3:
+                    for s in range(size):
+                        d = (1.0 - 1j * tan_phi) / complex(wr[s], -wi[s])
+                        aim = limit[i] * abs(over[i, first + s] - p[s] * z_over[i] * d)
+                        left[s] = br[s] ** 2 + bi[s] ** 2 - aim**2
+                for s in range(size):
+                    inv = 1.0 / (wr[s] * wr[s] + wi[s] * wi[s])
+                    dr = (wr[s] + tan_phi * wi[s]) * inv
+                    di = (wi[s] - tan_phi * wr[s]) * inv
+                    hr = zr * dr - zi * di + er[s] * dr + ei[s] * di
+                    hi = zr * di + zi * dr + ei[s] * dr - er[s] * di
+                    h2 = hr * hr + hi * hi
+                    along = br[s] * hr + bi[s] * hi
+                    root = np.sqrt(along * along - h2 * left[s])
+                    x = (along + root) / h2 if upper else left[s] / (along + root)
+                    p[s] = x
+                    v = v_port[k, first + s]
+                    wr[s] = v.real - x * (yr * dr - yi * di + mr[s] * dr + mi[s] * di)
+                    wi[s] = v.imag - x * (yr * di + yi * dr + mi[s] * dr - mr[s] * di)
+            for s in range(size):
+                x = p[s]
+                if (left[s] >= 0.0) if upper else (left[s] <= 0.0):
+                    x = 0.0
+                elif not (x >= 0.0):
+                    x = np.inf
+                out[i, first + s] = np.inf if skip[i, first + s] else x
 
 
-@nb.njit(cache=True, parallel=True)
+@nb.njit(cache=True, parallel=True, error_model="numpy")
 def least_slack(  # pragma: no cover
     v,
     limited,
@@ -217,6 +273,9 @@ def least_slack(  # pragma: no cover
     source,
     drive,
     rating,
+    over_indptr,
+    over_indices,
+    over_data,
     scale,
     broken,
     step,
@@ -229,8 +288,10 @@ def least_slack(  # pragma: no cover
 
     ``only`` (-1: all) is the one row to look at. Rows that the base case breaks
     at the state's step are left out. The voltage change is not among the rows.
+    The last rows, as many as ``over`` has, limit a ratio.
     """
     n_voltage, n_row = len(limited), len(scale)
+    n_plain = len(rating) - len(over_indptr) + 1
     n_state = v.shape[1]
     width = 32
     for chunk in nb.prange((n_state + width - 1) // width):
@@ -260,6 +321,12 @@ def least_slack(  # pragma: no cover
                     for p in range(indptr[i], indptr[i + 1]):
                         current += data[p] * v[indices[p], s]
                     size = np.sqrt(current.real**2 + current.imag**2)
+                    if i >= n_plain:
+                        over = 0.0j
+                        j = i - n_plain
+                        for p in range(over_indptr[j], over_indptr[j + 1]):
+                            over += over_data[p] * v[over_indices[p], s]
+                        size /= np.sqrt(over.real**2 + over.imag**2)
                     slack = rating[i] - size
                 slack /= scale[r]
                 if not slack >= out_slack[s]:

@@ -76,9 +76,9 @@ class Limits:
     acts_on : float
         Share of a load that must flow through an element, or of the drop at
         the own connection that must reach a bus, for the load to act on it. [-]
-    materiality_voltage_pu, materiality_loading : float
+    materiality_voltage_pu, materiality_loading, materiality_unbalance : float
         How far a broken limit may move before it counts as worsened.
-        [pu, share of rating]
+        [pu, share of rating, share of positive sequence]
     search_cap_kw : float
         Largest capacity looked for; beyond it the status is ``censored``. [kW]
     name : str
@@ -127,6 +127,7 @@ class Limits:
     acts_on: float = 0.05
     materiality_voltage_pu: float = 1e-4
     materiality_loading: float = 1e-3
+    materiality_unbalance: float = 1e-4
     search_cap_kw: float = 10_000.0
     name: str = "EN50160"
     notice: str = ""
@@ -169,6 +170,7 @@ class Limits:
         """Refuse values that are not positive, or percents in place of shares."""
         positive = ["voltage_change_pu", "search_cap_kw", "acts_on"]
         positive += ["materiality_voltage_pu", "materiality_loading"]
+        positive += ["materiality_unbalance"]
         positive += ["source_kva"] if self.source_kva is not None else []
         for field in positive:
             if not getattr(self, field) > 0.0:

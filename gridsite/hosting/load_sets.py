@@ -143,7 +143,8 @@ def least_margin(case: BaseCase, v: Voltages, steps: Ints) -> tuple[Floats, Ints
     kv = case.feeder.nodes["voltage_kv"].to_numpy()[case.block.nodes][case.limited]
     most = case.limits.voltage_max_of(kv)[:, None]
     now = np.abs(v[case.limited])
-    if (now > most).any():
+    counted = "voltage high" not in case.rows["criterion"].to_numpy()
+    if counted and (now > most).any():
         base = np.abs(case.v[case.limited][:, steps])
         small = case.limits.materiality_voltage_pu
         high = np.where(base > most, base + small, most) - now

@@ -293,7 +293,8 @@ def _confirm(
     firm = out["firm_kw"].to_numpy(dtype=float).copy()
     for first in range(0, len(every), _WHOLE_STEPS):
         held = every[first : first + _WHOLE_STEPS]
-        case = grid.part(grid.feeder, feeder_id, _at_steps(grid.profiles, held))
+        profiles = _at_steps(grid.profiles_of(feeder_id), held)
+        case = grid.part(grid.feeder, feeder_id, profiles)
         inside = np.isin(step, held)
         at, now = position[inside], np.searchsorted(held, step[inside])
         names = grid.feeder.ports.index[case.block.ports]

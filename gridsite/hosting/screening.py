@@ -21,8 +21,11 @@ That gives the change at the own connection and the current :math:`c` up to a
 small error. A row with transfer :math:`a` from the port then changes by
 :math:`a c`, at its angle, up to :math:`\kappa_r X / (1 - X)` with
 :math:`\kappa_r = \sum_j |a_j| |S_j| / |V_j|`. Where every row keeps its limit
-with those errors on the unsafe side, the step holds. Where a bound does not
-exist, nothing is skipped.
+with those errors on the unsafe side, the step holds. A limit on unbalance,
+:math:`|V_2| \le \beta |V_1|`, holds where the bound on :math:`V_2` and
+:math:`\beta` times that on the fall of :math:`V_1`, at any angle, stay together
+within :math:`\beta |V_1| - |V_2|` of the base case. Where a bound does not exist,
+nothing is skipped.
 """
 
 from __future__ import annotations
@@ -61,7 +64,10 @@ class Screen:
         self.kappa_port = (np.abs(response.z_port) @ weight) / response.v_size
         self.kappa_step = self.kappa_port.max(axis=0, initial=0.0)
         self.kappa_row = np.abs(response.row_z) @ weight
-        self.limit = np.concatenate([case.v_min, case.rating_pu])
+        self.limit = np.concatenate([case.v_min, case.upper_limit])
+        over = np.abs(case.positive_y @ case.block.impedance)
+        self.over_size = case.limits.unbalance_max * over
+        self.kappa_row[case.first_unbalance :] += self.over_size @ weight
 
     def may_bind(self, load_kw: Floats, ports: NDArray[np.int64]) -> NDArray[np.bool_]:
         """
@@ -100,6 +106,7 @@ class Screen:
             case.n_voltage,
             response.row_slack.min(axis=1, initial=np.inf),
             self.kappa_row.max(axis=1, initial=0.0),
+            np.ascontiguousarray(self.over_size[:, ports]),
             out,
         )
         return out

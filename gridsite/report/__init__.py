@@ -1,5 +1,6 @@
 """Maps, figures, tables and files drawn from result tables."""
 
+from gridsite.report.explanation import explanation_figure, explanation_tables
 from gridsite.report.export import Results, check_folder, read_results, write_results
 from gridsite.report.figures import (
     capacity_distribution,
@@ -23,6 +24,8 @@ __all__ = [
     "check_folder",
     "comparison_costs",
     "comparison_table",
+    "explanation_figure",
+    "explanation_tables",
     "findings_table",
     "hosting_table",
     "joint_table",

@@ -43,7 +43,7 @@ def summary_table(results: Results) -> Table:
     """
     summary = results.summary
     table = Table(
-        "", "", title=_text(summary.get("study") or "gridsite"), show_header=False
+        "", "", title=plain_text(summary.get("study") or "gridsite"), show_header=False
     )
     lines = [
         ("place", [str(summary.get("place") or "")]),
@@ -61,7 +61,7 @@ def summary_table(results: Results) -> Table:
     for topic, entries in lines:
         if any(entries):
             style = "bold red" if topic == "WARNING" else ""
-            table.add_row(Text(topic), _text("\n".join(entries)), style=style)
+            table.add_row(Text(topic), plain_text("\n".join(entries)), style=style)
     return table
 
 
@@ -108,7 +108,7 @@ def hosting_table(results: Results) -> Table:
     limits = hosting.loc[hosting["firm_status"] == "ok", "limit_criterion"]
     for name, number in limits.value_counts().items():
         words = str(name) or "not named"
-        table.add_row(_text(f"number with limit: {words}"), f"{number:,}", "")
+        table.add_row(plain_text(f"number with limit: {words}"), f"{number:,}", "")
     return table
 
 
@@ -171,7 +171,7 @@ def comparison_table(results: Results) -> Table:
     header, rows = comparison_rows(results)
     table = Table(title="Strategies compared", caption=caption)
     for i, cell in enumerate(header):
-        table.add_column(_text(cell), justify="right" if i else "left")
+        table.add_column(plain_text(cell), justify="right" if i else "left")
     for row in rows:
         table.add_row(*_texts(row))
     return table
@@ -202,11 +202,23 @@ def findings_table(findings: pd.DataFrame) -> Table:
     return table
 
 
-def _text(value: object) -> Text:
-    """Return a text as it stands: no markup, no control characters."""
+def plain_text(value: object) -> Text:
+    """
+    Return a text as it stands: no markup, no control characters.
+
+    Parameters
+    ----------
+    value : object
+        Anything that has a text.
+
+    Returns
+    -------
+    rich.text.Text
+        The text.
+    """
     plain = "".join(c if c.isprintable() or c == "\n" else "�" for c in str(value))
     return Text(plain)
 
 
 def _texts(values: Iterable[object]) -> list[Text]:
-    return [_text(value) for value in values]
+    return [plain_text(value) for value in values]

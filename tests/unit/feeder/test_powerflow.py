@@ -1,9 +1,8 @@
-"""The batched power flow: against two other engines, a direct solve and laws."""
+"""The batched power flow: against pandapower, a direct solve and laws."""
 
 from __future__ import annotations
 
 import copy
-import importlib.util
 from dataclasses import replace
 
 import numpy as np
@@ -16,11 +15,7 @@ from scipy.optimize import root
 
 from gridsite.feeder.model import Feeder
 from gridsite.feeder.powerflow import Block, States
-from gridsite.feeder.read_pandapower import load_net, read_feeder
-
-NEEDS_SIMBENCH = pytest.mark.skipif(
-    importlib.util.find_spec("simbench") is None, reason="SimBench is not installed"
-)
+from gridsite.feeder.read_pandapower import read_feeder
 
 
 def states_of(feeder, block, factors):
@@ -123,12 +118,6 @@ def assert_equals_pandapower(net):
 @pytest.mark.parametrize(
     "maker",
     [
-        networks.create_cigre_network_mv,
-        networks.create_cigre_network_lv,
-        networks.create_kerber_landnetz_freileitung_1,
-        networks.create_kerber_landnetz_kabel_2,
-        networks.create_kerber_dorfnetz,
-        pytest.param(networks.mv_oberrhein, marks=pytest.mark.slow),
         networks.simple_four_bus_system,
         networks.simple_mv_open_ring_net,
         networks.panda_four_load_branch,
@@ -136,15 +125,6 @@ def assert_equals_pandapower(net):
 )
 def test_power_flow_equals_pandapower_on_named_networks(maker):
     assert_equals_pandapower(maker())
-
-
-@NEEDS_SIMBENCH
-@pytest.mark.slow
-@pytest.mark.parametrize("code", ["1-LV-rural3--0-sw", "1-LV-urban6--0-sw"])
-def test_power_flow_equals_pandapower_on_simbench_with_taps_acting(code):
-    net = load_net(f"simbench:{code}")
-    net.trafo["tap_pos"] = net.trafo["tap_min"]
-    assert_equals_pandapower(net)
 
 
 def three_winding_net(*, loading=1.0):
@@ -174,106 +154,6 @@ def test_switches_wards_shunts_and_motors_equal_pandapower():
     pp.create_storage(net, b, p_mw=0.15, max_e_mwh=1.0, q_mvar=0.02, name="battery")
     pp.create_sgen(net, b, p_mw=0.3, q_mvar=0.05, scaling=0.7, name="sun")
     assert_equals_pandapower(net)
-
-
-def test_power_flow_equals_power_grid_model_in_three_load_states():
-    pgm = pytest.importorskip("power_grid_model")
-    net = named(networks.create_kerber_landnetz_kabel_2())
-    feeder = read_feeder(net)
-    factors = np.array([0.0, 1.0, 2.5])
-    (feeder_id,) = set(feeder.nodes["feeder_id"]) - {""}
-    block = Block(feeder, feeder_id)
-    found = block.solve(states_of(feeder, block, factors), np.arange(3))
-    assert found.converged.all()
-    u_pu = pgm_voltages(pgm, net, factors)
-    bus = feeder.nodes["bus"].to_numpy()[block.nodes]
-    known = np.isin(bus, net.bus["name"])
-    assert known.sum() > 10
-    expected = u_pu[:, net.bus.reset_index().set_index("name").loc[bus[known], "index"]]
-    assert np.abs(np.abs(found.v[known]) - expected.T).max() < 1e-5
-
-
-def pgm_voltages(pgm, net, factors):
-    """Return voltages by power-grid-model, shape (n_state, n_bus). [pu]"""
-
-    def table(name, count, **values):
-        rows = pgm.initialize_array("input", name, count)
-        for key, value in values.items():
-            rows[key] = value
-        return rows
-
-    line, trafo, load, grid = net.line, net.trafo.iloc[0], net.load, net.ext_grid
-    n = len(net.bus)
-    z_base = trafo.vk_percent / 100.0
-    data = {
-        "node": table("node", n, id=net.bus.index, u_rated=net.bus.vn_kv * 1e3),
-        "line": table(
-            "line",
-            len(line),
-            id=1000 + np.arange(len(line)),
-            from_node=line.from_bus,
-            to_node=line.to_bus,
-            from_status=1,
-            to_status=1,
-            r1=line.r_ohm_per_km * line.length_km,
-            x1=line.x_ohm_per_km * line.length_km,
-            c1=line.c_nf_per_km * line.length_km * 1e-9,
-            tan1=0.0,
-            i_n=1e3,
-        ),
-        "transformer": table(
-            "transformer",
-            1,
-            id=2000,
-            from_node=trafo.hv_bus,
-            to_node=trafo.lv_bus,
-            from_status=1,
-            to_status=1,
-            u1=trafo.vn_hv_kv * 1e3,
-            u2=trafo.vn_lv_kv * 1e3,
-            sn=trafo.sn_mva * 1e6,
-            uk=z_base,
-            pk=trafo.vkr_percent / 100.0 * trafo.sn_mva * 1e6,
-            i0=trafo.i0_percent / 100.0,
-            p0=trafo.pfe_kw * 1e3,
-            winding_from=2,
-            winding_to=1,
-            clock=5,
-            tap_side=0,
-            tap_pos=0,
-            tap_min=0,
-            tap_max=0,
-            tap_nom=0,
-            tap_size=0.0,
-        ),
-        "sym_load": table(
-            "sym_load",
-            len(load),
-            id=3000 + np.arange(len(load)),
-            node=load.bus,
-            status=1,
-            type=0,
-            p_specified=load.p_mw * 1e6,
-            q_specified=load.q_mvar * 1e6,
-        ),
-        "source": table(
-            "source",
-            1,
-            id=4000,
-            node=grid.bus.iloc[0],
-            status=1,
-            u_ref=grid.vm_pu.iloc[0],
-            sk=1e20,
-        ),
-    }
-    change = pgm.initialize_array("update", "sym_load", (len(factors), len(load)))
-    change["id"] = 3000 + np.arange(len(load))
-    change["p_specified"] = factors[:, None] * load.p_mw.to_numpy() * 1e6
-    change["q_specified"] = factors[:, None] * load.q_mvar.to_numpy() * 1e6
-    out = pgm.PowerGridModel(data).calculate_power_flow(
-        update_data={"sym_load": change}, error_tolerance=1e-10
-    )
-    return out["node"]["u_pu"]
 
 
 # --- many states at once ---

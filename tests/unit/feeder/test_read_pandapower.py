@@ -387,6 +387,39 @@ def test_names_that_are_not_unique_give_way_to_the_row_number(street):
     assert feeder.ports.loc["load 1", "bus"] == "bus 3"
 
 
+def test_unique_names_stay_where_others_are_not_unique_or_missing(street):
+    pp.create_load(street, 1, 0.001, name="shed")
+    pp.create_load(street, 1, 0.001, name="shed")
+    pp.create_load(street, 1, 0.001, name=None)
+    feeder = read_feeder(street)
+    assert feeder.ports.index.tolist() == [
+        "house mid",
+        "house end",
+        "load 2",
+        "load 3",
+        "load 4",
+    ]
+    (note,) = (note for note in feeder.notes if "not unique" in note)
+    assert note == (
+        "2 load row(s) with a name that is not unique, first 'shed': "
+        "called by row, as 'load 2'"
+    )
+
+
+def test_a_name_that_reads_like_the_number_of_another_row_gives_way(street):
+    street.load["name"] = ["load 1", None]
+    feeder = read_feeder(street)
+    assert feeder.ports.index.tolist() == ["load 0", "load 1"]
+    assert feeder.ports.loc["load 0", "bus"] == "mid"  # not the row called load 1
+    assert any("'load 1': called by row, as 'load 0'" in n for n in feeder.notes)
+
+
+def test_names_that_are_all_unique_or_all_missing_need_no_note(street):
+    assert not any("unique" in note for note in read_feeder(street).notes)
+    street.load["name"] = None
+    assert not any("unique" in note for note in read_feeder(street).notes)
+
+
 def test_port_name_that_stands_twice_is_refused(street):
     street.load.loc[0, "name"] = "sgen: sun"
     pp.create_sgen(street, 3, 0.001, name="sun")

@@ -1,0 +1,485 @@
+"""
+Replay one hosting value: what binds, where and when, just below and above it.
+
+The feeder is solved at the step that the hosting table names, without the load,
+with the reported capacity and with two tolerances more. The limit that the table
+names must hold below and be newly broken above, all others must hold below: a
+value that the replay does not confirm is an error, never an explanation.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gridsite.errors import DataError, PowerFlowError
+from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.feed_path import (
+    element_table,
+    feed_path,
+    limit_row,
+    node_table,
+    value_row,
+)
+from gridsite.hosting.limits import Limits
+from gridsite.hosting.search import largest_passing
+from gridsite.hosting.service_terms import service_terms
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.model import Feeder
+    from gridsite.feeder.profiles import Profiles
+    from gridsite.hosting.base_case import BaseCase
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+
+#: Slack over size by which the reported value may miss a limit: solver rounding. [-]
+_ROUNDING = 1e-6
+
+#: Part of `Limits.acts_on` that is enough: the rating takes it at no load. [-]
+_ACTS = 0.5
+
+#: Why a connection has no value, or only a lower bound.
+_REASONS = {
+    "censored": (
+        "no limit was found up to the search cap of {cap:,.0f} kW: the value is a "
+        "lower bound, and nothing binds that could be shown"
+    ),
+    "unrated": (
+        "{criterion} of {element} has no rating (a fuse of amperes without a voltage "
+        "counts as none), so that no load beyond it can be called safe"
+    ),
+    "unsupplied": "no source reaches bus {bus}",
+    "not_converged": (
+        "no power flow was found, with the load or without it; that is never a "
+        "capacity, since the solver and not a limit stopped the search"
+    ),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Explanation:
+    """
+    Why one connection has the capacity that it has.
+
+    Parameters
+    ----------
+    building_id, port_id : str
+        The building and its connection.
+    status : str
+        As ``firm_status``.
+    firm_kw, above_kw : float
+        The value explained, and the load just above it. [kW]
+    time : pandas.Timestamp or None
+        The step replayed; None where nothing was replayed.
+    reason : str
+        In words.
+    limit : pandas.DataFrame
+        One row: ``criterion, element, unit, limit, base, below, above``.
+    nodes : pandas.DataFrame
+        Buses from the source to the connection: ``position`` (0 at the source),
+        ``bus, phases, voltage_kv, on_path, min_pu, max_pu`` and ``base_pu,
+        below_pu, above_pu``; a bus that binds elsewhere stands last.
+    elements : pandas.DataFrame
+        Lines and transformers between them: ``position`` (of the bus behind),
+        ``element, criterion, on_path, limit_percent`` and ``base_percent,
+        below_percent, above_percent`` of the rating.
+    service : pandas.DataFrame
+        Arithmetic of the building's service where it binds: ``term, value, unit``.
+    """
+
+    building_id: str
+    port_id: str
+    status: str
+    firm_kw: float
+    above_kw: float = np.nan
+    time: pd.Timestamp | None = None
+    reason: str = ""
+    limit: pd.DataFrame = field(default_factory=pd.DataFrame)
+    nodes: pd.DataFrame = field(default_factory=pd.DataFrame)
+    elements: pd.DataFrame = field(default_factory=pd.DataFrame)
+    service: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+
+def explain_capacity(
+    feeder: Feeder,
+    loads: Profiles,
+    row: Mapping[str, Any],
+    *,
+    limits: Limits | None = None,
+    power_factor: float = 0.98,
+    tolerance_kw: float = 0.1,
+    service_a: float = np.nan,
+    service_v: float = np.nan,
+    grid: GridCase | None = None,
+) -> Explanation:
+    """
+    Replay the firm capacity of one connection at the step that limits it.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The electrical model.
+    loads : Profiles
+        What customers draw.
+    row : mapping
+        One row of the hosting table.
+    limits : Limits, optional
+        Those of the table; EN 50160 by default.
+    power_factor : float, default 0.98
+        Of the added load, lagging. [-]
+    tolerance_kw : float, default 0.1
+        That of the table; 0.1 % of the value where this is larger. [kW]
+    service_a : float, optional
+        Rating of the building's service; not known by default. [A]
+    service_v : float, optional
+        Its voltage. [V]
+    grid : GridCase, optional
+        Of the same feeder, loads, limits and power factor, when at hand.
+
+    Returns
+    -------
+    Explanation
+        The replay; without tables where the status leaves nothing to replay.
+
+    Raises
+    ------
+    DataError
+        If the connection or its step is not in the feeder and its loads.
+    PowerFlowError
+        If the replay does not confirm the row.
+
+    Notes
+    -----
+    One step of the whole feeder is solved, whatever its size. The path is the one
+    of least impedance from the nearest source. That no other step binds earlier is
+    not looked at again.
+
+    Examples
+    --------
+    >>> from gridsite.feeder.profiles import constant_profiles
+    >>> from gridsite.feeder.read_pandapower import read_feeder
+    >>> from gridsite.hosting.capacity import hosting_capacity
+    >>> feeder = read_feeder("pandapower:create_kerber_landnetz_freileitung_1")
+    >>> at = feeder.load_ports
+    >>> loads = constant_profiles(at.index, at["p_kw"], at["q_kvar"])
+    >>> row = hosting_capacity(feeder, loads).iloc[0]
+    >>> told = explain_capacity(feeder, loads, row.to_dict())
+    >>> (told.limit["below"] <= told.limit["limit"]).all()
+    True
+    """
+    if grid is None:
+        grid = GridCase(feeder, loads, limits or Limits(), power_factor=power_factor)
+    if row["port_id"] not in grid.feeder.ports.index:
+        msg = (
+            f"connection {row['port_id']!r} is not in {grid.feeder.name}; the feeder "
+            "is not that of the table: run it again"
+        )
+        raise DataError(msg)
+    tolerance = max(tolerance_kw, 1e-3 * float(np.nan_to_num(row["firm_kw"])))
+    replay = _Replay(grid, row, tolerance, service_a, service_v)
+    return replay.explanation()
+
+
+class _Replay:
+    """One row of a hosting table against its feeder."""
+
+    def __init__(
+        self,
+        grid: GridCase,
+        row: Mapping[str, Any],
+        tolerance_kw: float,
+        service_a: float,
+        service_v: float,
+    ) -> None:
+        self.grid, self.row = grid, row
+        self.tolerance_kw = tolerance_kw
+        self.rating = (service_a, service_v)
+        self.status = str(row["firm_status"])
+        self.kw = float(row["firm_kw"])
+        self.criterion = str(row["limit_criterion"])
+        self.element = str(row["limit_element"])
+        self.above_kw = self.kw + 2.0 * tolerance_kw
+
+    def explanation(self) -> Explanation:
+        """Return the explanation, confirmed."""
+        row = self.row
+        plain = Explanation(
+            building_id=str(row["building_id"]),
+            port_id=str(row["port_id"]),
+            status=self.status,
+            firm_kw=self.kw,
+        )
+        if self.status in _REASONS:
+            self._check_status()
+            reason = _REASONS[self.status].format(
+                cap=self.grid.limits.search_cap_kw,
+                criterion=self.criterion,
+                element=self.element,
+                bus=row["bus"],
+            )
+            return replace(plain, reason=reason)
+        if not (self.kw >= 0.0 and self.criterion):
+            self.refuse("it has a status but no value or no limit")
+        step, service, limit = self._step(), pd.DataFrame(), pd.DataFrame()
+        if self.criterion == "service":
+            step, service, limit = self._service(step)
+        out = replace(
+            plain,
+            above_kw=self.above_kw,
+            time=self.grid.profiles.time[step],
+            reason=self._words(),
+            limit=limit,
+            service=service,
+        )
+        if row["feeder_id"] == "":
+            return out
+        case = self._case(step)
+        v = self._solve(case)
+        self._confirm_others(case, v)
+        if limit.empty:
+            limit = self._limit(case, v)
+        path = feed_path(case, self._node())
+        return replace(
+            out,
+            limit=limit,
+            nodes=node_table(case, v, path, limit, source_factor=self._factor(step)),
+            elements=element_table(case, v, path, limit),
+        )
+
+    def refuse(self, what: str) -> None:
+        """Raise the error of a replay that does not agree."""
+        row = self.row
+        msg = (
+            f"the replay does not confirm building {row['building_id']!r} at "
+            f"{row['port_id']!r} ({self.kw:g} kW, {self.status}, {self.criterion} of "
+            f"{self.element or 'nothing'}): {what}; the table was changed or made by "
+            "another version: run it again"
+        )
+        raise PowerFlowError(msg, dict(row))
+
+    def _words(self) -> str:
+        """Return what the replay confirmed."""
+        if self.status == "none_base_violation":
+            return (
+                f"{self.criterion} of {self.element} is broken without any added load, "
+                "and a load here acts on it: the capacity is 0"
+            )
+        words = (
+            f"{self.criterion} of {self.element} holds with {self.kw:,.2f} kW and is "
+            f"newly broken with {self.above_kw:,.2f} kW"
+        )
+        if self.row["feeder_id"] == "":
+            words += "; the connection stands at a source: no other limit is modelled"
+        return words
+
+    def _check_status(self) -> None:
+        """Refuse a status that the feeder contradicts."""
+        supplied = self.grid.feeder.ports["node"].loc[self.row["port_id"]] >= 0
+        if supplied == (self.status == "unsupplied"):
+            self.refuse(f"a source does {'' if supplied else 'not '}reach it")
+        if self.status == "censored" and self.kw != self.grid.limits.search_cap_kw:
+            self.refuse(f"the search cap is {self.grid.limits.search_cap_kw:g} kW")
+        if self.status != "unrated":
+            return
+        if self.criterion == "service":
+            known = bool(np.isfinite(self.rating).all())
+        else:
+            ends = self.grid.feeder.terminals
+            own = (ends["element"] == self.element).to_numpy()
+            known = bool((ends["rated_a"][own] > 0.0).all())
+        if known:
+            self.refuse("what it names has a rating")
+
+    def _step(self) -> int:
+        """Return the position of the step that the row names; -1 for none."""
+        when, time = self.row["limit_time"], self.grid.profiles.time
+        if when is None or pd.isna(when):
+            if self.criterion != "service":
+                self.refuse("it names no step")
+            return -1
+        stamp = pd.Timestamp(when)
+        at = -1
+        if stamp.tz is not None:
+            at = int(time.get_indexer(pd.DatetimeIndex([stamp]).tz_convert(time.tz))[0])
+        if at < 0:
+            self.refuse(f"its step {when} is not one of the loads' steps")
+        return at
+
+    def _factor(self, step: int) -> complex:
+        """Return the factor of the sources, without that of a tap changer."""
+        factor = self.grid.profiles.source_factor
+        return 1.0 if factor is None else complex(factor[step])
+
+    def _node(self) -> int:
+        return int(self.grid.feeder.ports["node"].loc[self.row["port_id"]])
+
+    def _case(self, step: int) -> BaseCase:
+        """Return the base case of the whole feeder at one step."""
+        grid, feeder_id = self.grid, str(self.row["feeder_id"])
+        if feeder_id not in grid.feeder_ids:
+            self.refuse(f"there is no feeder {feeder_id!r}")
+        profiles = _one_step(grid.profiles_of(feeder_id), step)
+        return grid.part(grid.feeder, feeder_id, profiles)
+
+    def _port(self, case: BaseCase) -> int:
+        names = self.grid.feeder.ports.index[case.block.ports]
+        at = int(names.get_indexer(pd.Index([self.row["port_id"]]))[0])
+        if at < 0:
+            self.refuse(f"it is not part of feeder {self.row['feeder_id']!r}")
+        return at
+
+    def _solve(self, case: BaseCase) -> NDArray[np.complex128]:
+        """Return voltages without the load, with the value and just above it."""
+        kw = np.array([0.0, self.kw, self.above_kw])
+        zero = np.zeros(3, dtype=np.int64)
+        solution = case.block.solve(
+            case.states,
+            zero,
+            added_port=np.full(3, self._port(case)),
+            added=kw / case.block.base_kva,
+            v_start=case.v,
+            start_of=zero,
+            tolerance_pu=1e-11,
+        )
+        for load, good in zip(kw, solution.converged, strict=True):
+            if not good:
+                self.refuse(f"there is no power flow with {load:g} kW")
+        return solution.v
+
+    def _slack(
+        self, case: BaseCase, v: NDArray[np.complex128]
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Return slack over size of every row, and which rows are broken at 0 kW."""
+        slack = case.row_slack(v, np.zeros(3, dtype=np.int64)) / case.scale[:, None]
+        drop, most = self._drop(case, v), case.limits.voltage_change_pu
+        change = (most - drop) / most
+        if not case.limits.on("voltage change"):
+            change[:] = np.inf
+        slack = np.vstack([slack, change])
+        return slack, slack[:, 0] < 0.0
+
+    def _drop(self, case: BaseCase, v: NDArray[np.complex128]) -> Floats:
+        """Return the voltage change at the own connection. [pu]"""
+        own = np.abs(case.port_voltage(v)[self._port(case)])
+        out: Floats = own[0] - own
+        return out
+
+    def _rows(self, case: BaseCase) -> Ints:
+        """Return the rows of the limit that the table names."""
+        rows = case.rows
+        hit = rows["criterion"] == self.criterion
+        if self.criterion == "voltage change":
+            hit &= self.element == str(self.row["bus"])
+        else:
+            hit &= rows["element"] == self.element
+        found = np.flatnonzero(hit.to_numpy())
+        if not len(found):
+            self.refuse("no such limit is in force")
+        return found
+
+    def _confirm_others(self, case: BaseCase, v: NDArray[np.complex128]) -> None:
+        """Refuse a value with which any limit is newly broken."""
+        slack, broken = self._slack(case, v)
+        below = np.where(broken, np.inf, slack[:, 1])
+        worst = int(below.argmin())
+        if below[worst] < -_ROUNDING:
+            name = case.rows.iloc[worst]
+            self.refuse(f"it newly breaks {name['criterion']} of {name['element']}")
+
+    def _limit(self, case: BaseCase, v: NDArray[np.complex128]) -> pd.DataFrame:
+        """Return the limit's row of values, confirmed."""
+        slack, broken = self._slack(case, v)
+        rows = self._rows(case)
+        if self.status == "none_base_violation":
+            rows = rows[broken[rows]]
+            if not len(rows) or self.kw != 0.0:
+                self.refuse("the limit is not broken without it, or the value not 0")
+            if not self._acts(case, v, rows):
+                self.refuse("a load here does not act on that limit")
+        else:
+            rows = rows[~broken[rows]]
+            if not len(rows) or slack[rows, 2].min() >= 0.0:
+                self.refuse(self._where_it_binds(case))
+        row = int(rows[slack[rows, 2].argmin()])
+        return limit_row(case, v, row, self._drop(case, v), self.element)
+
+    def _acts(self, case: BaseCase, v: NDArray[np.complex128], rows: Ints) -> bool:
+        """Return whether the load acts on any of some limits."""
+        least = _ACTS * case.limits.acts_on
+        is_voltage = rows < case.n_voltage
+        at = np.abs(v[case.limited[rows[is_voltage]]])
+        hit = bool((at[:, 0] - at[:, 2] >= least * self._drop(case, v)[2]).any())
+        upper = rows[~is_voltage] - case.n_voltage
+        if (upper >= len(case.rated)).any():  # a load acts on its own phases
+            return True
+        ends = case.rated[upper]
+        current = case.block.currents(v, np.repeat(case.drive, 3))[ends]
+        own = np.abs(case.port_voltage(v)[self._port(case), 2])
+        drawn = self.above_kw / case.block.base_kva * np.hypot(1.0, case.tan_phi) / own
+        moved = np.abs(current[:, 2] - current[:, 0])
+        return hit or bool((moved >= least * drawn).any())
+
+    def _where_it_binds(self, case: BaseCase) -> str:
+        """Return at what load any limit is broken at this step, in words."""
+        found = largest_passing(
+            case,
+            np.array([self._port(case)]),
+            np.zeros(1, dtype=np.int64),
+            np.array([self.above_kw]),
+            np.array([case.limits.search_cap_kw]),
+            self.tolerance_kw,
+        )
+        held = f"the limit still holds with {self.above_kw:g} kW"
+        if found.row[0] < 0:
+            return f"{held}, and no limit is broken up to {found.kw[0]:g} kW"
+        name = case.rows.iloc[int(found.row[0])]
+        return (
+            f"{held}; at this step {name['criterion']} of {name['element']} is the "
+            f"first to break, above {found.kw[0]:g} kW"
+        )
+
+    def _service(self, step: int) -> tuple[int, pd.DataFrame, pd.DataFrame]:
+        """Return the step of the service, its arithmetic and its limit row."""
+        grid, rating = self.grid, self.rating
+        if not np.isfinite(rating).all():
+            self.refuse("the rating of its service is not known")
+        p_kw, q_kvar = grid.profiles.select(pd.Index([self.row["port_id"]])).power_kw()
+        told = service_terms(
+            *rating,
+            p_kw[0],
+            q_kvar[0],
+            np.array([0.0, self.kw, self.above_kw]),
+            step=step,
+            power_factor=grid.power_factor,
+            rule=grid.limits.service_rule,
+            phases=str(self.row["phases"]),
+        )
+        least = told.left_kw
+        zero = self.status == "none_base_violation"
+        if abs(least - self.kw) > self.tolerance_kw or (zero and least > 0.0):
+            self.refuse(f"its service leaves {least:g} kW")
+        if told.left_at_step_kw > least + self.tolerance_kw:
+            self.refuse(f"its service leaves {told.left_at_step_kw:g} kW at that step")
+        limit = value_row("service", self.element, "kVA", told.rated_kva, told.kva)
+        return told.step, told.terms, limit
+
+
+def _one_step(profiles: Profiles, step: int) -> Profiles:
+    """Return profiles of one step."""
+    at = slice(step, step + 1)
+    factor = profiles.source_factor
+    return replace(
+        profiles,
+        time=profiles.time[at],
+        p_shapes=np.ascontiguousarray(profiles.p_shapes[:, at]),
+        q_shapes=np.ascontiguousarray(profiles.q_shapes[:, at]),
+        source_factor=None if factor is None else factor[at],
+    )

@@ -1,0 +1,283 @@
+"""A feeder rated as a trunk and leaves, against the same feeder rated whole."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.capacity import hosting_capacity, own_connections
+from gridsite.hosting.envelope_dataset import read_envelope
+from gridsite.hosting.limits import Limits
+
+STEADY = ("voltage", "line current", "transformer current", "service")
+WHOLE, PARTS = 10**6, 5  # blocks of more nodes are split
+
+
+def steady(*criteria, **values):
+    """Return limits of the named criteria, of all steady ones by default."""
+    return replace(Limits(**values), criteria=criteria or STEADY)
+
+
+def tolerance(kw):
+    """Return the width in which a firm capacity is found. [kW]"""
+    return np.maximum(0.1, 1e-3 * np.asarray(kw, dtype=float))
+
+
+class Rated:
+    """One feeder, rated whole and in parts."""
+
+    def __init__(self, net, profiles, limits, *, service_a=None, folder=None):
+        feeder = read_feeder(net)
+        loads = profiles(feeder)
+        connections = own_connections(feeder)
+        if service_a is not None:
+            connections = connections.assign(service_a=service_a, service_v=400.0)
+        self.tables, self.grids = {}, {}
+        for size in (WHOLE, PARTS):
+            grid = GridCase(feeder, loads, limits, whole_nodes=size)
+            table = hosting_capacity(
+                feeder,
+                loads,
+                grid=grid,
+                connections=connections,
+                envelope=None if folder is None else folder / f"{size}.nc",
+            )
+            self.grids[size] = grid
+            self.tables[size] = table.set_index("building_id").sort_index()
+        self.whole, self.parts = self.tables[WHOLE], self.tables[PARTS]
+        (self.feeder_id,) = feeder.nodes["feeder_id"].loc[lambda i: i != ""].unique()
+        assert self.grids[WHOLE].split(self.feeder_id) is None
+        assert self.grids[PARTS].split(self.feeder_id) is not None
+
+    def least_slack(self, kw):
+        """Return the least slack of each connection over all steps, in AC. [-]"""
+        case = self.grids[WHOLE].block(self.feeder_id)
+        ports = case.feeder.ports.index[case.block.ports]
+        port = ports.get_indexer(self.whole.loc[kw.index, "port_id"])
+        n = len(case.time)
+        slack, _ = case.evaluate(
+            np.repeat(port, n),
+            np.tile(np.arange(n), len(port)),
+            np.repeat(kw.to_numpy(), n),
+        )
+        return pd.Series(slack.reshape(-1, n).min(axis=1), kw.index)
+
+
+def change(table, name, column, value):
+    """Return a change of one cell of the town."""
+
+    def apply(net):
+        net[table].loc[net[table]["name"] == name, column] = value
+
+    return apply
+
+
+def nothing(_):
+    """Leave the town as it is."""
+
+
+def heavy_houses_in_b(net):
+    """Break the voltage at the end of one street of grid B."""
+    street = net.load["name"].str.startswith("B1")
+    net.load.loc[street, ["p_mw", "q_mvar"]] *= 10.0
+
+
+BIG = {"lv_a": 5000.0, "station_mva": 4.0}
+WEAK_TRUNK = {"hv_mva": 3.2, "lv_a": 2000.0, "station_mva": 4.0}
+HV_FULL = change("trafo", "HV", "df", 0.1387)
+
+#: What limits loads in the leaves, town, change of it, limits.
+CASES = {
+    "voltage change": (nothing, {}, Limits()),
+    "low-voltage lines": (nothing, {"lv_a": 80.0}, steady()),
+    "low voltage": (nothing, {}, steady("voltage", voltage_min_pu=0.95)),
+    "stations": (nothing, {"station_mva": 0.1, "lv_a": 5000.0}, steady()),
+    "voltage of other leaves": (
+        nothing,
+        {"vm_pu": 0.97, **BIG},
+        steady("voltage", voltage_min_pu=0.93),
+    ),
+    "voltage of the ring": (
+        nothing,
+        {},
+        steady("voltage", voltage_bands=((1.0, 0.8, 1.2), (40.0, 0.97, 1.1))),
+    ),
+    "source": (nothing, {}, steady(*STEADY, "source", source_kva=3500.0)),
+    "line of the ring": (
+        change("line", "ring 0", "max_i_ka", 0.0437),
+        {},
+        steady(),
+    ),
+    "HV/MV transformer": (HV_FULL, {}, steady()),
+    "broken voltage in one leaf": (heavy_houses_in_b, {"lv_a": 1000.0}, steady()),
+    "broken line in one leaf": (
+        change("line", "to B11", "max_i_ka", 0.03),
+        {},
+        steady(),
+    ),
+    "broken station": (change("trafo", "station D1", "sn_mva", 0.03), {}, steady()),
+    "broken line of the ring": (
+        change("line", "ring 1", "max_i_ka", 0.005),
+        {},
+        steady(),
+    ),
+    "broken HV/MV transformer": (nothing, {"hv_mva": 1.5}, steady()),
+    "broken voltage of the ring": (
+        change("ext_grid", "grid", "vm_pu", 0.9),
+        {},
+        steady("voltage"),
+    ),
+    "unrated line of the ring": (
+        change("line", "ring 1", "max_i_ka", np.nan),
+        {},
+        steady(),
+    ),
+    "unrated line in one leaf": (
+        change("line", "to B11", "max_i_ka", np.nan),
+        {},
+        steady(),
+    ),
+    "voltage change behind a weak trunk": (nothing, WEAK_TRUNK, Limits()),
+}
+
+
+#: A building, and what the whole says of it: the case is what its name says.
+SHOWS = {
+    "voltage change": ("A12", "ok", "voltage change", "at A12"),
+    "low-voltage lines": ("A12", "ok", "line current", "to A11"),
+    "low voltage": ("A12", "ok", "voltage", "at A12"),
+    "stations": ("A11", "ok", "transformer current", "station A1"),
+    "voltage of other leaves": ("works", "ok", "voltage", "at C11"),
+    "voltage of the ring": ("works", "ok", "voltage", "m2"),
+    "source": ("works", "ok", "source", "source at hv"),
+    "line of the ring": ("A11", "ok", "line current", "ring 0"),
+    "HV/MV transformer": ("D22", "ok", "transformer current", "HV"),
+    "broken voltage in one leaf": ("B11", "none_base_violation", "voltage", "at B13"),
+    "broken line in one leaf": ("B12", "none_base_violation", "line current", "to B11"),
+    "broken station": (
+        "D11",
+        "none_base_violation",
+        "transformer current",
+        "station D1",
+    ),
+    "broken line of the ring": (
+        "A11",
+        "none_base_violation",
+        "line current",
+        "ring 1",
+    ),
+    "broken HV/MV transformer": (
+        "C21",
+        "none_base_violation",
+        "transformer current",
+        "HV",
+    ),
+    "broken voltage of the ring": ("works", "none_base_violation", "voltage", "at C21"),
+    "unrated line of the ring": ("A11", "unrated", "line current", "ring 1"),
+    "unrated line in one leaf": ("B12", "unrated", "line current", "to B11"),
+    "voltage change behind a weak trunk": ("D12", "ok", "voltage change", "at D12"),
+}
+
+#: Where the parts do not yet give what the whole gives: test, case and reason.
+STATUS, PASSES, LARGE, FLEXIBLE = "statuses", "passes", "as_large", "flexible"
+OF_A_LEAF = "a load at the trunk that a leaf limits keeps status and flexible value"
+LOSSES = "what the trunk leaves is cut by a tenth for losses in the leaf"
+OTHER_STEP = "confirmed at the step that limits the leaf, not at that of the whole"
+KNOWN_GAPS = {
+    (STATUS, "low voltage"): OF_A_LEAF,
+    (STATUS, "broken voltage in one leaf"): OF_A_LEAF,
+    (STATUS, "broken station"): OF_A_LEAF,
+    (FLEXIBLE, "voltage of other leaves"): OF_A_LEAF,
+    (FLEXIBLE, "broken voltage of the ring"): OF_A_LEAF,
+    (LARGE, "line of the ring"): LOSSES,
+    (FLEXIBLE, "line of the ring"): LOSSES,
+    (LARGE, "HV/MV transformer"): LOSSES,
+    (FLEXIBLE, "HV/MV transformer"): LOSSES,
+    (PASSES, "voltage change behind a weak trunk"): OTHER_STEP,
+    (LARGE, "voltage change behind a weak trunk"): OTHER_STEP,
+    (FLEXIBLE, "voltage change behind a weak trunk"): OTHER_STEP,
+}
+
+
+@pytest.fixture(autouse=True)
+def known_gap(request):
+    """Expect the failures that are known; one that passes must leave the list."""
+    for (test, case), reason in KNOWN_GAPS.items():
+        name = request.node.name
+        if test in name and name.endswith(f"[{case}]"):
+            request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+
+
+@pytest.fixture(scope="module", params=CASES)
+def rated(request):
+    make = request.getfixturevalue("town_factory")
+    alter, values, limits = CASES[request.param]
+    net = make.net(**values)
+    alter(net)
+    return Rated(net, make.profiles, limits)
+
+
+def test_each_case_shows_what_its_name_says(rated, request):
+    name = request.node.callspec.params["rated"]
+    building, *shown = SHOWS[name]
+    columns = ["firm_status", "limit_criterion", "limit_element"]
+    assert rated.whole.loc[building, columns].tolist() == shown
+
+
+def test_statuses_and_limits_are_those_of_the_whole(rated):
+    pd.testing.assert_series_equal(
+        rated.parts["firm_status"], rated.whole["firm_status"]
+    )
+    # where two limits of the base case are broken, either may be named
+    found = rated.whole["firm_status"] != "none_base_violation"
+    for column in ("limit_criterion", "limit_element"):
+        own, known = rated.parts.loc[found, column], rated.whole.loc[found, column]
+        pd.testing.assert_series_equal(own, known)
+
+
+def test_firm_passes_at_every_step_of_the_whole(rated):
+    ok = rated.parts.query("firm_status == 'ok'")
+    assert (rated.least_slack(ok["firm_kw"]) >= -1e-9).all()
+
+
+def test_firm_is_as_large_as_that_of_the_whole(rated):
+    both = (rated.parts["firm_status"] == "ok") & (rated.whole["firm_status"] == "ok")
+    own, known = rated.parts.loc[both, "firm_kw"], rated.whole.loc[both, "firm_kw"]
+    assert ((known - own) <= tolerance(known)).all()
+    assert ((own - known) <= tolerance(known)).all()
+
+
+def test_flexible_is_near_that_of_the_whole(rated):
+    both = (rated.parts["firm_status"] == "ok") & (rated.whole["firm_status"] == "ok")
+    for column in ("flexible_energy98_kw", "flexible_hours98_kw"):
+        own, known = rated.parts.loc[both, column], rated.whole.loc[both, column]
+        assert ((own - known) <= 0.01 * known + 0.1).all()
+        assert ((known - own) <= 0.01 * known + 0.1).all()
+
+
+def test_service_caps_every_part(town, town_profiles):
+    rated = Rated(town(), town_profiles, Limits(), service_a=63.0)
+    pd.testing.assert_series_equal(rated.parts["firm_kw"], rated.whole["firm_kw"])
+    assert (rated.parts["limit_criterion"] == "service").all()
+    assert (rated.parts.query("firm_status == 'ok'")["firm_kw"] < 45.0).all()
+    assert rated.parts.loc["works", "firm_status"] == "none_base_violation"
+
+
+@pytest.mark.parametrize("limits", [Limits(), steady()])
+def test_envelope_is_that_of_the_whole(town, town_profiles, limits, tmp_path):
+    pytest.importorskip("h5netcdf")
+    rated = Rated(town(), town_profiles, limits, folder=tmp_path)
+    values = []
+    for size in (WHOLE, PARTS):
+        with read_envelope(tmp_path / f"{size}.nc") as data:
+            table = data["headroom_kw"].to_pandas().set_axis(data["building_id"].values)
+        values.append(table.loc[rated.whole.query("firm_status == 'ok'").index])
+    known, own = values
+    # 0.05 kW or 0.1 % of each is what an estimated step may be off
+    assert (own - known <= 0.1 + 1e-3 * known).all().all()
+    assert (known - own <= 0.1 + 1e-3 * known).all().all()
