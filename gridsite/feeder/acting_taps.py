@@ -89,9 +89,11 @@ def _acting_notes(found: dict[str, TapPositions]) -> list[str]:
         return ["taps: none can act"]
     position = np.concatenate([f.positions for f in found.values()])
     most = max(f.factor.max() for f in found.values())
+    lower, upper = np.transpose([f.band_pu for f in found.values()])
     act = (
         f"taps act at the head of {len(found)} feeder(s), positions "
-        f"{position.min()} to {position.max()}: taken as on-load tap changers, each "
+        f"{position.min()} to {position.max()}, band {lower.min():.4f} to "
+        f"{upper.max():.4f} pu: taken as on-load tap changers (assumption), each "
         "step from the filed position, following the base load and not the added one"
     )
     side = (

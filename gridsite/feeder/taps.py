@@ -130,6 +130,8 @@ class TapPositions:
     unsolved : numpy.ndarray of bool, shape (n_step,)
         Steps where a position on the way has no power-flow solution: the tap
         stands at the last one that has, or at the filed one.
+    band_pu : tuple of float
+        What the controlled voltage is held within. [pu]
     """
 
     positions: Ints
@@ -137,6 +139,7 @@ class TapPositions:
     hunting: NDArray[np.bool_]
     at_limit: NDArray[np.bool_]
     unsolved: NDArray[np.bool_]
+    band_pu: tuple[float, float]
 
 
 def head_tap(feeder: Feeder, feeder_id: str) -> tuple[pd.Series | None, str]:
@@ -288,6 +291,7 @@ def acting_positions(
         hunting=hunting,
         at_limit=at_limit,
         unsolved=unsolved,
+        band_pu=(lower, upper),
     )
 
 

@@ -91,8 +91,8 @@ class Outside:
 
     Parameters
     ----------
-    headroom_kw : numpy.ndarray, shape (n_step,)
-        At each step. [kW]
+    headroom_kw : numpy.ndarray, shape (n, n_step)
+        To each connection at each step. [kW]
     criterion, element : str
         The limit that leaves least.
     """
@@ -319,7 +319,7 @@ class BlockRating:
             self.linear[:, chosen],
             self._cap(chosen),
         )
-        self.envelope = envelope
+        self.chosen, self.envelope = chosen, envelope
         service = envelope.cap_kw.min(axis=1)
         step = envelope.grid_kw.argmin(axis=1)
         every = np.arange(len(chosen))
@@ -331,6 +331,7 @@ class BlockRating:
         failed = ~found.converged
         screen = self.screen if self.settings.screen else None
         self._verify(chosen, kw, row, step, failed, screen, out)
+        envelope.include(np.where(failed, -1, row), step, kw)
         bound = kw >= service - tolerance
         own = (service < case.limits.search_cap_kw) & bound & (row < 0)
         self._fill(out, chosen, kw, row, step, own, failed)
@@ -342,7 +343,7 @@ class BlockRating:
         """Return what service, limits outside and the search cap leave. [kW]"""
         cap: Floats = np.minimum(self.service[chosen], self.case.limits.search_cap_kw)
         if self.outside is not None:
-            np.minimum(cap, self.outside.headroom_kw, out=cap)
+            np.minimum(cap, self.outside.headroom_kw[chosen], out=cap)
         return cap
 
     def _verify(
@@ -430,10 +431,11 @@ class BlockRating:
         lowest = self.service[chosen[own]]
         when = lowest.argmin(axis=1)
         if self.outside is not None:
-            above = self.outside.headroom_kw.min() < lowest.min(axis=1)
+            left = self.outside.headroom_kw[chosen[own]]
+            above = left.min(axis=1) < lowest.min(axis=1)
             out.loc[at[above], "limit_criterion"] = self.outside.criterion
             out.loc[at[above], "limit_element"] = self.outside.element
-            when[above] = self.outside.headroom_kw.argmin()
+            when[above] = left.argmin(axis=1)[above]
         times = pd.Series(self.case.time[when], index=at, dtype=object)
         out.loc[at, "limit_time"] = times
         self._second_limit(out, chosen[~failed & (bound | own)])

@@ -168,7 +168,7 @@ def hosting_capacity(
     ) as writer:
 
         def keep(labels: pd.Index, headroom_kw: Floats) -> None:
-            writer.write(table.index.get_indexer(labels), headroom_kw)
+            writer.write(table.index.get_indexer(labels), headroom_kw, again=True)
 
         return _rate(table, grid, replace(settings, envelope=keep), progress)
 

@@ -278,6 +278,26 @@ class Envelope:
             out[near] = np.where(found.row >= 0, found.kw, np.nan)
         return out
 
+    def include(self, row: Ints, step: Ints, kw: Floats) -> None:
+        """
+        Take over what AC searches found at one step of each load.
+
+        Parameters
+        ----------
+        row : numpy.ndarray of int, shape (n,)
+            The limit that binds; -1 for none. It is followed from here on.
+        step : numpy.ndarray of int, shape (n,)
+            Where it was searched.
+        kw : numpy.ndarray, shape (n,)
+            What passes there. [kW]
+        """
+        every = np.arange(len(row))
+        missed = self._missed(every, row)
+        if len(missed):
+            self._follow(every[missed], row[missed])
+        known = row >= 0
+        self.grid_kw[every[known], step[known]] = kw[known]
+
     def confirm(self, firm_kw: Floats, rating: Floats) -> None:
         """
         Take the largest excess found in AC off the grid's headroom.
@@ -333,16 +353,16 @@ class Envelope:
 
     def _sample(self, rating: Floats) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Return (load, step) pairs to solve in AC, and which are drawn at random."""
-        limited = self.grid_kw < self.cap_kw
-        if limited.shape[1] <= _CONFIRMED_WHOLE:
-            which, step = np.nonzero(limited)
+        headroom = np.minimum(self.grid_kw, self.cap_kw)
+        n, n_step = headroom.shape
+        if n_step <= _CONFIRMED_WHOLE:
+            which, step = np.indices(headroom.shape).reshape(2, -1)
             return which, step, np.ones(len(which), dtype=bool)
-        n, n_step = limited.shape
         draw = np.random.default_rng(0)
         picks, random = [], []
         for k in range(n):
-            below = np.flatnonzero(limited[k] & (self.grid_kw[k] < rating[k]))
-            lowest = np.argpartition(self.grid_kw[k], _CONFIRMED_LOWEST)
+            below = np.flatnonzero(headroom[k] < rating[k])
+            lowest = np.argpartition(headroom[k], _CONFIRMED_LOWEST)
             any_step = draw.integers(n_step, size=_CONFIRMED_RANDOM)
             chosen = [lowest[:_CONFIRMED_LOWEST], any_step]
             if len(below):
@@ -351,5 +371,4 @@ class Envelope:
             picks.append(np.stack([np.full(len(steps), k), steps]))
             random.append(np.isin(steps, np.concatenate(chosen[1:])))
         which, step = np.concatenate(picks, axis=1)
-        keep = limited[which, step]
-        return which[keep], step[keep], np.concatenate(random)[keep]
+        return which, step, np.concatenate(random)

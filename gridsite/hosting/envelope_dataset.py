@@ -157,7 +157,9 @@ class EnvelopeWriter:
         self._values.attrs["coordinates"] = " ".join(IDS)
         return self
 
-    def write(self, rows: Sequence[int] | Ints, headroom_kw: Floats) -> None:
+    def write(
+        self, rows: Sequence[int] | Ints, headroom_kw: Floats, *, again: bool = False
+    ) -> None:
         """
         Write the headroom of some connections.
 
@@ -167,6 +169,8 @@ class EnvelopeWriter:
             Their positions in ``connections``, each written once.
         headroom_kw : numpy.ndarray, shape (n_row, n_step)
             Headroom at each step. [kW]
+        again : bool, default False
+            Whether rows written before may be replaced.
 
         Raises
         ------
@@ -180,7 +184,8 @@ class EnvelopeWriter:
             msg = f"envelope: headroom has shape {headroom_kw.shape}, needed is {size}"
             raise DataError(msg)
         known = (at >= 0) & (at < len(self._written))
-        if not known.all() or len(set(at)) < len(at) or self._written[at].any():
+        twice = not again and known.all() and self._written[at].any()
+        if not known.all() or len(set(at)) < len(at) or twice:
             msg = (
                 f"envelope: rows {at[:3].tolist()}... are not among "
                 f"{len(self._written)} connections, or written already"

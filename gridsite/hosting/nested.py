@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.hosting.block_rating import (
+    FLEXIBLE,
     VALUES,
     BlockRating,
     Outside,
@@ -27,7 +28,7 @@ from gridsite.hosting.block_rating import (
 from gridsite.hosting.search import largest_passing
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -41,6 +42,13 @@ if TYPE_CHECKING:
 
 #: Share of a leaf's load that may be lost on its way from the head. [-]
 _LOSSES = 0.1
+
+#: Steps of least headroom of each connection that are kept to be confirmed, and
+#: the margin within which they are, beside what the model of the part fell short.
+_TIGHT_STEPS, _NEAR = 16, 1e-4
+
+#: Connections of each part whose headroom is looked at on the whole feeder.
+_SAMPLED = 4
 
 #: Steps of the whole feeder that are held at once.
 _WHOLE_STEPS = 400
@@ -56,8 +64,10 @@ class _Reach:
 
     #: fall of the head's voltage that no limit of the leaf minds, by step [pu]
     spare: Floats
-    #: voltage limits broken in the base case: element, step, depth
-    broken: tuple[str, int, float] | None
+    #: criterion and element of the limit that minds first
+    first: tuple[str, str]
+    #: the voltage limit broken most in the base case: element and step
+    broken: tuple[str, int] | None
 
 
 def rate_split(
@@ -92,36 +102,300 @@ def rate_split(
     if split is None:
         msg = f"feeder {feeder_id!r} is not split"
         raise ValueError(msg)
-    trunk = _Trunk(grid, feeder_id, split, settings)
-    frames, reach = [], []
-    own_drop = pd.Series(np.nan, index=group.index)
-    leaf_of = pd.Series(-1, index=group.index)
-    for i, (feeder, profiles) in enumerate(split.leaves):
-        if progress:
-            name = split.leaf_ports[i].removeprefix("behind ")
-            progress(i / len(split.leaves), f"hosting capacity behind {name}")
-        case = grid.part(feeder, feeder_id, profiles)
-        inside = group[group["port_id"].isin(feeder.ports.index).to_numpy()]
-        rating = BlockRating(case, profiles, inside, settings, trunk.outside(i))
-        reach.append(_reach(rating))
+    rater = _SplitRating(grid, feeder_id, split, group, settings)
+    rater.rate_leaves(progress)
+    rater.rate_trunk()
+    rater.refuse_beyond()
+    rater.rate_capped_again()
+    rater.confirm()
+    return rater.out
+
+
+class _SplitRating:
+    """Rate the parts of a split block, and what each leaves to the others."""
+
+    def __init__(
+        self,
+        grid: GridCase,
+        feeder_id: str,
+        split: Split,
+        group: pd.DataFrame,
+        settings: Settings,
+    ) -> None:
+        self.grid, self.feeder_id, self.split = grid, feeder_id, split
+        self.settings = settings
+        self.trunk = _Trunk(grid, feeder_id, split, replace(settings, envelope=None))
+        ports = group["port_id"]
+        #: connections of each leaf, and of the trunk (last)
+        self.groups = [
+            group[ports.isin(part.ports.index).to_numpy()]
+            for part in (*(leaf for leaf, _ in split.leaves), split.trunk)
+        ]
+        self.out = empty_rows(group)
+        self.reach: list[_Reach] = []
+        self.own_drop = pd.Series(np.nan, index=group.index)
+        #: steps of least headroom of each connection, and that headroom
+        self.tight: dict[int, tuple[Ints, Floats]] = {}
+
+    def _rating(
+        self, part: int, outside: Outside | None, *, quiet: bool = False
+    ) -> BlockRating:
+        """Return the rating of one part; the trunk is the last."""
+        split, inside = self.split, self.groups[part]
+        if part == len(split.leaves):
+            case, profiles = self.trunk.case, split.trunk_profiles
+        else:
+            feeder, profiles = split.leaves[part]
+            case = self.grid.part(feeder, self.feeder_id, profiles)
+        settings = replace(self.settings, envelope=None) if quiet else self.settings
+        return BlockRating(case, profiles, inside, settings, outside)
+
+    def _keep(self, rating: BlockRating) -> None:
+        """Take over the rows of one part."""
+        inside = rating.group
         if inside.empty:
-            continue
-        out = rating.table()
-        drop = case.effect[2][rating.port]
-        trunk.refuse(out, i, drop)
-        own_drop[inside.index], leaf_of[inside.index] = drop, i
-        frames.append(out)
-    at_trunk = group[group["port_id"].isin(split.trunk.ports.index).to_numpy()]
-    if len(at_trunk):
-        rating = BlockRating(trunk.case, split.trunk_profiles, at_trunk, settings)
-        frames.append(rating.table())
-        own_drop[at_trunk.index] = trunk.case.effect[2][rating.port]
-    out = pd.concat(frames).sort_index()
-    heads = trunk.head_drop(out, leaf_of)
-    _refuse_beyond(out, grid, reach, heads, own_drop, leaf_of)
-    more = _steps_beyond(out, reach, heads, leaf_of)
-    _confirm(grid, feeder_id, out, more, settings)
-    return out
+            return
+        rows = rating.table()
+        for name in rows:
+            self.out.loc[rows.index, name] = rows[name]
+        self.own_drop[inside.index] = rating.case.effect[2][rating.port]
+        if not hasattr(rating, "envelope"):
+            return
+        firm = rows["firm_kw"].to_numpy()[rating.chosen]
+        headroom = rating.envelope.headroom_kw(np.nan_to_num(firm))
+        count = min(_TIGHT_STEPS, headroom.shape[1])
+        step = np.argpartition(headroom, count - 1, axis=1)[:, :count]
+        least = np.take_along_axis(headroom, step, axis=1)
+        for k, label in enumerate(inside.index[rating.chosen]):
+            self.tight[label] = (step[k], least[k])
+
+    def rate_leaves(self, progress: Callable[[float, str], None] | None) -> None:
+        """Rate each leaf under what the trunk leaves to it."""
+        for i, name in enumerate(self.split.leaf_ports):
+            if progress:
+                text = f"hosting capacity behind {name.removeprefix('behind ')}"
+                progress(i / len(self.split.leaves), text)
+            outside = self.trunk.outside(i, len(self.groups[i]))
+            rating = self._rating(i, outside)
+            self.reach.append(_reach(rating))
+            self._keep(rating)
+            inside = self.groups[i].index
+            drop = self.own_drop[inside].to_numpy()
+            rows = self.out.loc[inside]
+            self.trunk.refuse(rows, i, drop)
+            self.out.loc[inside] = rows
+
+    def rate_trunk(self) -> None:
+        """Rate the trunk's own connections."""
+        if len(self.groups[-1]):
+            self._keep(self._rating(len(self.split.leaves), None))
+
+    def refuse_beyond(self) -> None:
+        """Give no value to loads that act on broken voltages of other leaves."""
+        out, time = self.out, self.grid.profiles.time
+        for part, inside in enumerate(self.groups):
+            drop = self.trunk.head_drop(part, inside)
+            own = self.own_drop[inside.index].to_numpy() / self.grid.feeder.base_kva
+            for other, told in enumerate(self.reach):
+                if told.broken is None or other == part:
+                    continue
+                acts = drop[:, other] >= self.grid.limits.acts_on * own
+                acts &= _open(out.loc[inside.index])
+                at = inside.index[acts]
+                element, step = told.broken
+                out.loc[at, VALUES] = 0.0
+                out.loc[at, ["firm_status", "flexible_status"]] = "none_base_violation"
+                out.loc[at, "limit_criterion"] = "voltage"
+                out.loc[at, "limit_element"] = element
+                when = pd.Series([time[step]] * len(at), at, dtype=object)
+                out.loc[at, "limit_time"] = when
+
+    def rate_capped_again(self) -> None:
+        """Rate again what limits outside its own part may cap."""
+        largest = FLEXIBLE[-2]  # the largest rating of interest: energy, 95 %
+        for part, inside in enumerate(self.groups):
+            values = self.out.loc[inside.index, [largest, "firm_kw"]].max(axis=1)
+            open_rows = self.out.loc[inside.index, "firm_status"].isin(
+                ["ok", "censored"]
+            )
+            if not open_rows.any():
+                continue
+            outside = self._outside(part)
+            least = outside.headroom_kw.min(axis=1)
+            reached = open_rows & (least <= values.to_numpy() * (1.0 + 1e-6))
+            if not reached.any():
+                continue
+            refused = self.out.loc[inside.index[~open_rows]].copy()
+            first = self._rating(part, None, quiet=True)
+            rows = np.flatnonzero(reached)
+            first.rate(empty_rows(inside), rows)
+            calibrated = self._calibrated(inside, outside, rows, first.envelope.grid_kw)
+            self._keep(self._rating(part, calibrated))
+            self.out.loc[refused.index] = refused
+
+    def _outside(self, part: int) -> Outside:
+        """Return what the trunk and other leaves leave to a part's connections."""
+        inside = self.groups[part]
+        found = self.trunk.outside(part, len(inside))
+        left = found.headroom_kw.copy()
+        drop = self.trunk.head_drop(part, inside)
+        names, lowest = (found.criterion, found.element), left.min(initial=np.inf)
+        for other, told in enumerate(self.reach):
+            if other == part:
+                continue
+            room = told.spare[None, :] / np.maximum(drop[:, [other]], 1e-15)
+            if room.min() < lowest:
+                names, lowest = told.first, room.min()
+            np.minimum(left, room, out=left)
+        return Outside(headroom_kw=left, criterion=names[0], element=names[1])
+
+    def _calibrated(
+        self, inside: pd.DataFrame, outside: Outside, rows: Ints, own_kw: Floats
+    ) -> Outside:
+        """Scale what is left outside by AC searches on the whole feeder."""
+        left = outside.headroom_kw.copy()
+        step = left[rows].argmin(axis=1)
+        for held, at, now, case in _whole_cases(self.grid, self.feeder_id, step):
+            del held
+            port = _ports_of(case, inside["port_id"].iloc[rows[at]])
+            start = np.minimum(left[rows[at], step[at]], case.limits.search_cap_kw)
+            most = np.minimum(own_kw[at, step[at]], case.limits.search_cap_kw)
+            found = largest_passing(
+                case,
+                port,
+                now,
+                np.minimum(start, most),
+                np.maximum(most, start),
+                self.settings.tolerance_kw,
+            )
+            factor = np.where(start > 0.0, found.kw / np.maximum(start, 1e-9), 1.0)
+            left[rows[at]] *= factor[:, None]
+        return replace(outside, headroom_kw=left)
+
+    def confirm(self) -> None:
+        """
+        Lower firm capacities that fail in AC power flow of the whole feeder.
+
+        First at the step that limits each; then, by as much as the worst of its
+        part fell short, at the steps whose headroom is that near.
+        """
+        out, time = self.out, self.grid.profiles.time
+        ok = np.flatnonzero((out["firm_status"] == "ok").to_numpy())
+        limit = time.get_indexer(pd.DatetimeIndex(out["limit_time"].iloc[ok]))
+        filed = out["firm_kw"].to_numpy(dtype=float).copy()
+        self._lower(ok[limit >= 0], limit[limit >= 0])
+        firm = out["firm_kw"].to_numpy(dtype=float)
+        short = 1.0 - firm / np.where(filed > 0.0, filed, 1.0)
+        pairs_row, pairs_step = [], []
+        labels, known = out.index.tolist(), (out["firm_status"] == "ok").tolist()
+        for inside in self.groups:
+            at = out.index.get_indexer(inside.index)
+            margin = 2.0 * float(np.nan_to_num(short[at]).max(initial=0.0)) + _NEAR
+            for row in at.tolist():
+                if not known[row] or labels[row] not in self.tight:
+                    continue
+                step, headroom = self.tight[labels[row]]
+                near = step[headroom < filed[row] * (1.0 + margin)]
+                pairs_row.append(np.full(len(near), row))
+                pairs_step.append(near)
+        if pairs_row:
+            self._lower(np.concatenate(pairs_row), np.concatenate(pairs_step))
+        # headroom of the part was too high by as much, or by what a sample shows
+        firm = out["firm_kw"].to_numpy(dtype=float)
+        fell = np.where(filed > 0.0, firm / np.where(filed > 0.0, filed, 1.0), 1.0)
+        fell = np.nan_to_num(np.minimum(fell, self._excess()), nan=1.0)
+        for name in FLEXIBLE:
+            values = out[name].to_numpy(dtype=float)
+            out[name] = np.where(firm > 0.0, np.maximum(values * fell, firm), values)
+
+    def _excess(self) -> Floats:
+        """Return what the whole leaves of some of each part's headroom, as a share."""
+        out = self.out
+        picked, part_of = [], []
+        for part, inside in enumerate(self.groups):
+            status = out.loc[inside.index, "firm_status"].to_numpy()
+            labels = [
+                i for i in inside.index[status == "ok"].tolist() if i in self.tight
+            ]
+            for label in labels[:: max(1, len(labels) // _SAMPLED)]:
+                step, headroom = self.tight[label]
+                order = np.argsort(headroom)
+                for i in np.unique(np.linspace(0, len(order) - 1, 4).astype(int)):
+                    picked.append((label, step[order[i]], headroom[order[i]]))
+                    part_of.append(part)
+        share = np.ones(len(self.groups))
+        if picked:
+            label, steps, left = map(np.array, zip(*picked, strict=True))
+            for _, at, now, case in _whole_cases(self.grid, self.feeder_id, steps):
+                port = _ports_of(case, out.loc[label[at], "port_id"])
+                kw = np.minimum(left[at], case.limits.search_cap_kw)
+                tolerance = self.settings.tolerance_kw
+                found = largest_passing(case, port, now, kw, kw, tolerance)
+                rest = np.where(kw > 0.0, found.kw / np.maximum(kw, 1e-9), 1.0)
+                np.minimum.at(share, np.array(part_of)[at], rest)
+        whole = np.ones(len(out))
+        for part, inside in enumerate(self.groups):
+            whole[out.index.get_indexer(inside.index)] = share[part]
+        return whole
+
+    def _lower(self, position: Ints, step: Ints) -> None:
+        """Lower values that fail on the whole feeder at given steps."""
+        out, time = self.out, self.grid.profiles.time
+        firm = out["firm_kw"].to_numpy(dtype=float).copy()
+        tolerance = self.settings.tolerance_kw
+        for held, at, now, case in _whole_cases(self.grid, self.feeder_id, step):
+            row = position[at]
+            port = _ports_of(case, out["port_id"].iloc[row])
+            slack, _ = case.evaluate(port, now, firm[row])
+            bad = np.flatnonzero(slack < 0.0)
+            if not len(bad):
+                continue
+            # most miss by a hair: step back by that, and look again
+            kw = firm[row[bad]]
+            back = kw * (1.0 + _STEP_BACK * slack[bad].clip(-0.5)) - _STEP_BACK_KW
+            near = kw - back <= 0.5 * np.maximum(tolerance, 1e-3 * kw)
+            again, _ = case.evaluate(port[bad], now[bad], np.maximum(back, 0.0))
+            good = near & (again >= 0.0)
+            np.minimum.at(firm, row[bad[good]], back[good])
+            left = bad[~good]
+            if not len(left):
+                continue
+            start = firm[row[left]] * (1.0 + slack[left].clip(-0.5))
+            found = largest_passing(
+                case, port[left], now[left], start, firm[row[left]], tolerance
+            )
+            np.minimum.at(firm, row[left], found.kw)
+            fell = np.flatnonzero(found.row >= 0)
+            _name(
+                out, case, row[left][fell], found.row[fell], time[held[now[left][fell]]]
+            )
+        out["firm_kw"] = firm
+        out["steps_solved"] += np.bincount(position, minlength=len(out))
+
+
+def _whole_cases(
+    grid: GridCase, feeder_id: str, step: Ints
+) -> Iterator[tuple[Ints, Ints, Ints, BaseCase]]:
+    """Yield steps held, which items are at them, where, and the whole's case."""
+    every = np.unique(step)
+    profiles = grid.profiles_of(feeder_id)
+    for first in range(0, len(every), _WHOLE_STEPS):
+        held = every[first : first + _WHOLE_STEPS]
+        at = np.flatnonzero(np.isin(step, held))
+        case = grid.part(grid.feeder, feeder_id, _at_steps(profiles, held))
+        yield held, at, np.searchsorted(held, step[at]), case
+
+
+def _open(rows: pd.DataFrame) -> Bools:
+    """Return which rows hold a value that is not refused."""
+    found: Bools = rows["firm_status"].isin(["ok", "censored"]).to_numpy()
+    return found
+
+
+def _ports_of(case: BaseCase, port_ids: pd.Series[str]) -> Ints:
+    names = case.feeder.ports.index[case.block.ports]
+    found: Ints = names.get_indexer(pd.Index(port_ids)).astype(np.int64)
+    return found
 
 
 def _reach(rating: BlockRating) -> _Reach:
@@ -131,19 +405,21 @@ def _reach(rating: BlockRating) -> _Reach:
     gain = 1.0 / np.maximum(1.0 - 1.3 * screen.kappa_step, 1e-3)
     n = case.n_voltage
     slack = response.row_slack
-    spare = (slack[:n] / gain).min(axis=0, initial=np.inf)
     with np.errstate(divide="ignore"):
         room = slack[n:] / np.maximum(np.abs(case.phasors[n:]), 1e-12)
-    spare = np.minimum(spare, (room / gain).min(axis=0, initial=np.inf))
+    every = np.concatenate([slack[:n], room]) / gain
+    spare = every.min(axis=0, initial=np.inf)
+    row = int(every.min(axis=1).argmin()) if len(every) else -1
+    names = case.rows[["criterion", "element"]]
+    first = tuple(names.iloc[row].astype(str)) if len(every) else ("", "")
     broken = None
     hit = case.broken[:n]
     if hit.any():
-        row, step = np.unravel_index(
-            np.where(hit, case.slack[:n], 0.0).argmin(), hit.shape
-        )
-        element = str(case.rows["element"].iloc[row])
-        broken = (element, int(step), float(case.slack[row, step]))
-    return _Reach(spare=spare, broken=broken)
+        deepest = np.where(hit, case.slack[:n], 0.0).argmin()
+        worst, step = np.unravel_index(deepest, hit.shape)
+        element = str(case.rows["element"].iloc[int(worst)])
+        broken = (element, int(step))
+    return _Reach(spare=spare, first=(first[0], first[1]), broken=broken)
 
 
 class _Trunk:
@@ -172,19 +448,22 @@ class _Trunk:
         self.table = empty_rows(group)
         self.unrated = ~self.rating.without_unrated(self.table)
         self.rating.rate(self.table, np.arange(len(group)))
-        self.firm = self.table["firm_kw"].fillna(0.0).to_numpy()
+        firm = self.table["firm_kw"].fillna(0.0).to_numpy()
+        self.headroom = self.rating.envelope.headroom_kw(firm)
         self.broken: Ints = np.flatnonzero(self.case.broken.any(axis=1))
         self.worse = self.rating.worsens(self.broken)
 
-    def outside(self, leaf: int) -> Outside:
-        """Return what the trunk leaves to one leaf."""
-        row = self.table.iloc[leaf]
-        firm = float(row["firm_kw"])
-        headroom = self.rating.envelope.headroom_kw(self.firm)
+    def outside(self, part: int, n: int) -> Outside:
+        """Return what the trunk leaves to the ``n`` connections of a part."""
+        n_step = len(self.case.time)
+        if part == len(self.split.leaves):
+            free = np.full((n, n_step), np.inf)
+            return Outside(headroom_kw=free, criterion="", element="")
+        row = self.table.iloc[part]
         # a trunk that was not rated leaves nothing
-        left = headroom[leaf] if firm >= 0.0 else np.zeros_like(headroom[leaf])
+        left = self.headroom[part] if float(row["firm_kw"]) >= 0.0 else np.zeros(n_step)
         return Outside(
-            headroom_kw=left / (1.0 + _LOSSES),
+            headroom_kw=np.broadcast_to(left / (1.0 + _LOSSES), (n, n_step)),
             criterion=str(row["limit_criterion"]),
             element=str(row["limit_element"]),
         )
@@ -198,7 +477,7 @@ class _Trunk:
                 acts = case.effect[0][row, port] >= case.limits.acts_on * drop
             else:
                 acts = np.full(len(drop), self.worse[position, leaf])
-            acts &= (out["firm_status"] == "ok").to_numpy()
+            acts &= _open(out)
             if acts.any():
                 at = np.flatnonzero(acts)
                 step = np.full(len(at), case.slack[row].argmin())
@@ -207,119 +486,24 @@ class _Trunk:
                 status = ["firm_status", "flexible_status"]
                 out.loc[out.index[at], status] = "none_base_violation"
         if self.unrated[leaf]:
-            at_ok = out.index[out["firm_status"] == "ok"]
+            at_ok = out.index[_open(out)]
             out.loc[at_ok, ["firm_status", "flexible_status"]] = "unrated"
             out.loc[at_ok, VALUES] = np.nan
             for name in ("limit_criterion", "limit_element"):
                 out.loc[at_ok, name] = self.table[name].iloc[leaf]
 
-    def head_drop(self, out: pd.DataFrame, leaf_of: pd.Series[int]) -> Floats:
+    def head_drop(self, part: int, inside: pd.DataFrame) -> Floats:
         """Return the fall of each head's voltage per kW drawn, (n, n_leaf). [pu]"""
         case, split = self.case, self.split
         ports = case.feeder.ports.index[case.block.ports]
         heads = ports.get_indexer(pd.Index(split.leaf_ports))
-        leaf = leaf_of.reindex(out.index).to_numpy()
-        own = ports.get_indexer(pd.Index(out["port_id"]))
-        at = np.where(leaf >= 0, heads[leaf], own)
+        at = ports.get_indexer(pd.Index(inside["port_id"]))
+        if part < len(split.leaves):
+            at = np.full(len(inside), heads[part])
         z = np.abs(case.block.impedance[case.block.port_node[heads]])
         size = np.sqrt(1.0 + case.tan_phi**2) / case.block.base_kva
         drop: Floats = z[:, at].T * size / float(np.abs(case.v).min()) * (1.0 + _LOSSES)
         return drop
-
-
-def _refuse_beyond(
-    out: pd.DataFrame,
-    grid: GridCase,
-    reach: list[_Reach],
-    heads: Floats,
-    own_drop: pd.Series[float],
-    leaf_of: pd.Series[int],
-) -> None:
-    """Give no value to loads that act on broken voltages of other leaves."""
-    base_kva = grid.feeder.base_kva
-    own = own_drop.reindex(out.index).to_numpy() / base_kva
-    leaf = leaf_of.reindex(out.index).to_numpy()
-    time = grid.profiles.time
-    for other, told in enumerate(reach):
-        if told.broken is None:
-            continue
-        acts = heads[:, other] >= grid.limits.acts_on * own
-        acts &= (leaf != other) & (out["firm_status"] == "ok").to_numpy()
-        at = out.index[acts]
-        element, step, _ = told.broken
-        out.loc[at, VALUES] = 0.0
-        out.loc[at, ["firm_status", "flexible_status"]] = "none_base_violation"
-        out.loc[at, "limit_criterion"] = "voltage"
-        out.loc[at, "limit_element"] = element
-        out.loc[at, "limit_time"] = pd.Series([time[step]] * len(at), at, dtype=object)
-
-
-def _steps_beyond(
-    out: pd.DataFrame,
-    reach: list[_Reach],
-    heads: Floats,
-    leaf_of: pd.Series[int],
-) -> list[tuple[Ints, Ints]]:
-    """Return positions and steps at which other leaves are not proven to hold."""
-    firm = out["firm_kw"].fillna(0.0).to_numpy()
-    leaf = leaf_of.reindex(out.index).to_numpy()
-    lowest = np.array([told.spare.min(initial=np.inf) for told in reach])
-    fall = heads * firm[:, None]
-    near = (fall >= lowest[None, :]) & (leaf[:, None] != np.arange(len(reach)))
-    pairs = []
-    for position, other in zip(*np.nonzero(near), strict=True):
-        steps = np.flatnonzero(reach[other].spare <= fall[position, other])
-        pairs.append((np.full(len(steps), position), steps))
-    return pairs
-
-
-def _confirm(
-    grid: GridCase,
-    feeder_id: str,
-    out: pd.DataFrame,
-    more: list[tuple[Ints, Ints]],
-    settings: Settings,
-) -> None:
-    """Lower firm capacities that fail in AC power flow of the whole feeder."""
-    ok = np.flatnonzero((out["firm_status"] == "ok").to_numpy())
-    time = grid.profiles.time
-    limit = time.get_indexer(pd.DatetimeIndex(out["limit_time"].iloc[ok]))
-    known = limit >= 0
-    position = np.concatenate([ok[known], *[p for p, _ in more]])
-    step = np.concatenate([limit[known], *[s for _, s in more]])
-    order = np.lexsort((position, step))
-    position, step = position[order], step[order]
-    every = np.unique(step)
-    firm = out["firm_kw"].to_numpy(dtype=float).copy()
-    for first in range(0, len(every), _WHOLE_STEPS):
-        held = every[first : first + _WHOLE_STEPS]
-        profiles = _at_steps(grid.profiles_of(feeder_id), held)
-        case = grid.part(grid.feeder, feeder_id, profiles)
-        inside = np.isin(step, held)
-        at, now = position[inside], np.searchsorted(held, step[inside])
-        names = grid.feeder.ports.index[case.block.ports]
-        port = names.get_indexer(pd.Index(out["port_id"].iloc[at])).astype(np.int64)
-        for attempt in range(2):
-            slack, _ = case.evaluate(port, now, firm[at])
-            bad = np.flatnonzero(slack < 0.0)
-            if attempt == 0:  # most miss by a hair: step back by that, and look again
-                back = firm[at[bad]] * (1.0 + _STEP_BACK * slack[bad].clip(-0.5))
-                np.minimum.at(firm, at[bad], np.maximum(back - _STEP_BACK_KW, 0.0))
-                at, now, port = at[bad], now[bad], port[bad]
-        if len(bad):
-            found = largest_passing(
-                case,
-                port[bad],
-                now[bad],
-                firm[at[bad]] * (1.0 + slack[bad].clip(-0.5)),
-                firm[at[bad]],
-                settings.tolerance_kw,
-            )
-            np.minimum.at(firm, at[bad], found.kw)
-            fell = np.flatnonzero(found.row >= 0)
-            _name(out, case, at[bad][fell], found.row[fell], time[held[now[bad][fell]]])
-    out["firm_kw"] = firm
-    out["steps_solved"] += np.bincount(position, minlength=len(out))
 
 
 def _name(

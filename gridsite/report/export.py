@@ -283,7 +283,8 @@ def read_results(folder: str | PathLike[str]) -> Results:
         raise ConfigError(msg)
     try:
         summary = json.loads((path / "summary.json").read_text(encoding="utf-8"))
-        tables = {name: _read_table(path, name) for name in manifest["tables"]}
+        names = manifest["tables"]
+        tables: dict[str, Any] = {name: _read_table(path, name) for name in names}
         return Results(**tables, summary=summary, manifest=manifest)
     except (OSError, pa.ArrowException, ValueError, KeyError, TypeError) as error:
         if isinstance(error, DataError):

@@ -104,15 +104,20 @@ def holds(net, port, kw, criteria):
         kw / 1e3 * np.tan(np.arccos(0.98))
     )
     run(net)
-    lowest = net.res_bus_3ph[[f"vm_{p}_pu" for p in PHASES]].iloc[1:].min().min()
+    voltage = net.res_bus_3ph[[f"vm_{p}_pu" for p in PHASES]].iloc[1:]
     current = net.res_line_3ph[[f"i_{p}_ka" for p in PHASES]].max(axis=1)
     return (
-        lowest >= 0.9
+        voltage.min(axis=None) >= 0.9
+        and voltage.max(axis=None) <= 1.1
         and (current / net.line["max_i_ka"]).max() <= 1.0
         and net.res_trafo_3ph["loading_percent"].max() <= 100.0
         and (
             "voltage change" not in criteria
             or before - net.res_bus_3ph.loc[bus, column] <= 0.03
+        )
+        and (
+            "unbalance" not in criteria
+            or net.res_bus_3ph["unbalance_percent"].iloc[1:].max() <= 2.0
         )
     )
 
@@ -122,7 +127,9 @@ def holds(net, port, kw, criteria):
     [
         ((*CURRENTS, "voltage change"), "LOAD1.A", "voltage change"),
         ((*CURRENTS, "voltage change"), "LOAD27.C", "voltage change"),
-        (CURRENTS, "LOAD21.A", "line current"),
+        (CURRENTS, "LOAD1.A", "line current"),
+        (CURRENTS, "LOAD21.A", "voltage high"),
+        ((*CURRENTS, "unbalance"), "LOAD21.A", "unbalance"),
         (CURRENTS, "LOAD55.A", "voltage"),
     ],
 )

@@ -300,6 +300,35 @@ def test_firm_capacity_over_steps_equals_a_scan_of_every_step():
 
 # --- screen, envelope ---
 
+
+def test_linear_effect_and_slack_of_phasors_are_those_of_the_definitions():
+    street = Street((0, 1), source=0.94)
+    feeder = street.feeder()
+    loads = series(street, steps=5)
+    limits = limits_of("voltage", "unbalance")
+    case = GridCase(feeder, loads, limits).block("f")
+    rows = case.rows["criterion"].to_numpy()[:-1]
+    small = 1e-4
+    idle = street.values(street.voltages(np.zeros(6)), limits).iloc[0]
+    for port in range(6):
+        more = street.values(street.voltages(np.zeros(6), port, small), limits).iloc[0]
+        fall = (idle - more) / (small / BASE_KVA)
+        found = case.effect[1][:, port]
+        for kind in ("voltage high", "unbalance"):
+            expected = fall[kind].to_numpy()
+            assert found[rows[6:] == kind] == pytest.approx(expected, abs=1e-4)
+        assert (found[rows[6:] == "voltage high"].min()) < -0.1
+    base = base_powers(loads)
+    slack = Response(case).row_slack[rows == "unbalance"]
+    triples = pd.DataFrame(np.arange(6).reshape(2, 3), columns=list(PHASES))
+    for step in range(5):
+        v = street.voltages(base[:, step])
+        turned = np.exp(2j * np.pi / 3 * np.arange(3)) / 3
+        positive = np.abs(v[:, 0].reshape(2, 3) @ turned)
+        left = (0.02 - voltage_unbalance(v, triples)[:, 0]) * positive
+        assert slack[:, step] == pytest.approx(left, abs=1e-9)
+
+
 LIMITS = {
     "unbalance": limits_of("unbalance", unbalance_max=0.015),
     "high": limits_of("voltage", voltage_min_pu=0.6, voltage_max_pu=1.06),
