@@ -103,7 +103,19 @@ class Outside:
 
 
 def empty_rows(group: pd.DataFrame) -> pd.DataFrame:
-    """Return hosting rows that hold no value yet."""
+    """
+    Return hosting rows that hold no value yet.
+
+    Parameters
+    ----------
+    group : pandas.DataFrame
+        Connections, with ``feeder_id``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows of ``hosting``.
+    """
     columns = ["building_id", "port_id", "feeder_id", "bus", "phases", "assumed"]
     return group[columns].assign(
         service_headroom_kw=np.nan,
@@ -143,7 +155,22 @@ def rows_without_value(group: pd.DataFrame, status: str) -> pd.DataFrame:
 
 
 class BlockRating:
-    """Rate the connections of one block."""
+    """
+    Rate the connections of one block.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    profiles : Profiles
+        On the block's ports.
+    group : pandas.DataFrame
+        Connections, with ``feeder_id``.
+    settings : Settings
+        How they are rated.
+    outside : Outside, optional
+        What limits outside the block leave.
+    """
 
     def __init__(
         self,
@@ -218,7 +245,14 @@ class BlockRating:
         return out
 
     def table(self) -> pd.DataFrame:
-        """Return the hosting rows of this block."""
+        """
+        Return the hosting rows of this block.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row per connection.
+        """
         out = empty_rows(self.group)
         service = self.service.min(axis=1)
         out["service_headroom_kw"] = np.where(np.isfinite(service), service, np.nan)
@@ -264,7 +298,19 @@ class BlockRating:
         return ~hit
 
     def worsens(self, rows: Ints) -> NDArray[np.bool_]:
-        """Return which loads act on broken rows in the direction that harms."""
+        """
+        Return which loads act on broken rows in the direction that harms.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of int, shape (n_row,)
+            Rows that the base case breaks at some step.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_row, n)
+            By row and connection.
+        """
         case = self.case
         worse: NDArray[np.bool_] = case.acts_on[rows][:, self.port]
         ports = self.port
@@ -286,7 +332,19 @@ class BlockRating:
         return worse
 
     def without_unrated(self, out: pd.DataFrame) -> NDArray[np.bool_]:
-        """Refuse a value where an element on the path has no rating."""
+        """
+        Refuse a value where an element on the path has no rating.
+
+        Parameters
+        ----------
+        out : pandas.DataFrame
+            Hosting rows, changed in place.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n,)
+            Which connections are left.
+        """
         case = self.case
         if not len(case.unrated):
             return np.ones(len(out), dtype=bool)
@@ -311,7 +369,16 @@ class BlockRating:
         return left
 
     def rate(self, out: pd.DataFrame, chosen: Ints) -> None:
-        """Find firm and flexible capacity of the chosen rows."""
+        """
+        Find firm and flexible capacity of the chosen rows.
+
+        Parameters
+        ----------
+        out : pandas.DataFrame
+            Hosting rows, changed in place.
+        chosen : numpy.ndarray of int, shape (n,)
+            Positions in it.
+        """
         case, tolerance = self.case, self.settings.tolerance_kw
         envelope = Envelope(
             self.response,

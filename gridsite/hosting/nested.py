@@ -180,7 +180,7 @@ class _SplitRating:
             self.reach.append(_reach(rating))
             self._keep(rating)
             inside = self.groups[i].index
-            drop = self.own_drop[inside].to_numpy()
+            drop: Floats = np.asarray(self.own_drop[inside], dtype=np.float64)
             rows = self.out.loc[inside]
             self.trunk.refuse(rows, i, drop)
             self.out.loc[inside] = rows
