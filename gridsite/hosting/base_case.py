@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 #: Blocks of up to so many nodes are rated whole, not as a trunk and leaves.
-WHOLE_NODES = 1_500
+WHOLE_NODES = 500
 
 #: States evaluated at once, to bound memory. [values]
 _EVALUATE_VALUES = 2_000_000

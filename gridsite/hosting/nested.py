@@ -220,7 +220,7 @@ class _SplitRating:
             )
             if not open_rows.any():
                 continue
-            outside = self._outside(part)
+            outside = self._outside(part, float(values.max()))
             least = outside.headroom_kw.min(axis=1)
             reached = open_rows & (least <= values.to_numpy() * (1.0 + 1e-6))
             if not reached.any():
@@ -233,15 +233,20 @@ class _SplitRating:
             self._keep(self._rating(part, calibrated))
             self.out.loc[refused.index] = refused
 
-    def _outside(self, part: int) -> Outside:
-        """Return what the trunk and other leaves leave to a part's connections."""
+    def _outside(self, part: int, enough_kw: float) -> Outside:
+        """
+        Return what the trunk and other leaves leave to a part's connections.
+
+        Leaves that leave more than ``enough_kw`` are passed over.
+        """
         inside = self.groups[part]
         found = self.trunk.outside(part, len(inside))
         left = found.headroom_kw.copy()
         drop = self.trunk.head_drop(part, inside)
         names, lowest = (found.criterion, found.element), left.min(initial=np.inf)
         for other, told in enumerate(self.reach):
-            if other == part:
+            most = float(drop[:, other].max(initial=0.0)) * enough_kw
+            if other == part or told.spare.min(initial=np.inf) > most:
                 continue
             room = told.spare[None, :] / np.maximum(drop[:, [other]], 1e-15)
             if room.min() < lowest:
