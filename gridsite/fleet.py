@@ -221,7 +221,6 @@ def _rate(config: FleetConfig, folder: Path, source: str) -> Results:
         limits=_study(config, folder).limits,
         power_factor=config.fleet.power_factor,
         service_a=config.service.amps if config.service else None,
-        taps=_study(config, folder).taps(),
     )
 
 

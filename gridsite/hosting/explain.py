@@ -172,7 +172,7 @@ def explain_capacity(
     >>> loads = constant_profiles(at.index, at["p_kw"], at["q_kvar"])
     >>> row = hosting_capacity(feeder, loads).iloc[0]
     >>> told = explain_capacity(feeder, loads, row.to_dict())
-    >>> (told.limit["below"] <= told.limit["limit"]).all()
+    >>> bool((told.limit["below"] <= told.limit["limit"]).all())
     True
     """
     if grid is None:

@@ -89,7 +89,7 @@ def service_terms(
     >>> told = service_terms(
     ...     63.0, 400.0, np.array([3.0]), np.zeros(1), np.array([0.0, 40.6]), step=-1
     ... )
-    >>> float(told.rated_kva.round(2)), told.kva.round(2).tolist()
+    >>> round(float(told.rated_kva), 2), told.kva.round(2).tolist()
     (43.65, [3.0, 44.37])
     """
     left = service_headroom_kw(
