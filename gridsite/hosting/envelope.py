@@ -126,7 +126,7 @@ class Envelope:
         marked = np.zeros(linear.shape, dtype=np.bool_)
         marked[-1] = case.limits.on("voltage change")
         if case.n_row:
-            steps = self._looked_at()
+            steps = self._looked_at(np.unique(linear[:-1].argmin(axis=0)))
             slack = self.response.row_slack[:, steps]
             least = self.response.row_slack.min(axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -152,11 +152,11 @@ class Envelope:
             return np.empty((0, len(steps)))
         return unbalance_load(self.case, int(self.port[load]), steps)
 
-    def _looked_at(self) -> Ints:
-        """Return steps spread over the load, and the tightest of each limit."""
+    def _looked_at(self, row: Ints) -> Ints:
+        """Return steps spread over the load, and the tightest of some limits."""
         order = np.argsort(self.response.v_size.sum(axis=0), kind="stable")
         spread = np.linspace(0, len(order) - 1, min(_LOOKED_AT, len(order)))
-        tightest = self.response.row_slack.argmin(axis=1)
+        tightest = self.response.row_slack[row].argmin(axis=1)
         return np.unique(np.append(order[spread.astype(np.int64)], tightest))
 
     def _first_at(self, load: Ints, row: Ints, steps: Ints) -> NDArray[np.bool_]:
