@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -10,6 +11,8 @@ import pandapower as pp
 import pandas as pd
 import pytest
 import shapely
+
+from gridsite import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -229,3 +232,21 @@ def write_study(
     path = folder / "study.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def call(monkeypatch, capsys):
+    """Return a function that runs the command here: exit code, output, errors."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["gridsite", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        try:
+            cli.main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run

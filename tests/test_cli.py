@@ -21,24 +21,6 @@ ALONE = ("[solve]", "[solve]\ncompare = false")
 VERBS = ("demo", "run", "check", "hosting", "explain", "fleet", "map")
 
 
-@pytest.fixture
-def call(monkeypatch, capsys):
-    """Return a function that runs the command here: exit code, output, errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gridsite", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
-
-
 def refused(result, code, *words):
     """Assert an exit code, and one line of error that holds some words."""
     got, _, err = result

@@ -20,24 +20,6 @@ KERBER = "pandapower:create_kerber_landnetz_freileitung_1"
 
 
 @pytest.fixture
-def call(monkeypatch, capsys):
-    """Return a function that runs the command here: exit code, output, errors."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["gridsite", *map(str, arguments)])
-        monkeypatch.setenv("COLUMNS", "200")
-        try:
-            cli.main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        shown = capsys.readouterr()
-        return code, shown.out, shown.err
-
-    return run
-
-
-@pytest.fixture
 def refused(call):
     """Return a function that expects one line of error and an exit code."""
 

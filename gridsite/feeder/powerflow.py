@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gridsite.feeder.model import Feeder
+    from gridsite.feeder.profiles import Profiles
 
 #: Largest change of any voltage between two iterations of a converged state. [pu]
 TOLERANCE_PU = 1e-9
@@ -312,6 +313,37 @@ class Block:
             residual_kva=residual * self.base_kva,
             iterations=iterations,
         )
+
+
+def block_states(block: Block, profiles: Profiles, tan_phi: float = 0.0) -> States:
+    """
+    Return a block's loads in per unit.
+
+    Parameters
+    ----------
+    block : Block
+        The block.
+    profiles : Profiles
+        On all ports of its feeder.
+    tan_phi : float, default 0.0
+        Reactive over active power of added loads. [-]
+
+    Returns
+    -------
+    States
+        Of all steps.
+    """
+    ports = block.ports
+    return States(
+        p_shapes=np.ascontiguousarray(profiles.p_shapes, dtype=np.float64),
+        q_shapes=np.ascontiguousarray(profiles.q_shapes, dtype=np.float64),
+        shape_of_port=profiles.shape_of_port[ports].astype(np.int64),
+        p_scale=profiles.p_scale_kw[ports] / block.base_kva,
+        q_scale=profiles.q_scale_kvar[ports] / block.base_kva,
+        spread=np.zeros(len(ports)),
+        tan_phi=tan_phi,
+        drive=profiles.source_factor,
+    )
 
 
 def _factors(lu: sp.linalg.SuperLU) -> tuple[NDArray[np.generic], ...]:

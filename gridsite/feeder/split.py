@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from gridsite.errors import BaseCaseError
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block, block_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -225,17 +225,7 @@ def _solve(
 ) -> tuple[Complex, Complex, NDArray[np.bool_]]:
     """Return head voltages and currents into leaves, (n_leaf, n_step), and flags."""
     block = Block(feeder, feeder_id)
-    ports = block.ports
-    states = States(
-        p_shapes=profiles.p_shapes,
-        q_shapes=profiles.q_shapes,
-        shape_of_port=profiles.shape_of_port[ports].astype(np.int64),
-        p_scale=profiles.p_scale_kw[ports] / block.base_kva,
-        q_scale=profiles.q_scale_kvar[ports] / block.base_kva,
-        spread=np.zeros(len(ports)),
-        tan_phi=0.0,
-        drive=profiles.source_factor,
-    )
+    states = block_states(block, profiles)
     local = np.full(len(feeder.nodes), -1, dtype=np.int64)
     local[block.nodes] = np.arange(len(block.nodes))
     heads = local[[leaf.head for leaf in leaves]]

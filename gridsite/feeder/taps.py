@@ -27,7 +27,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block, block_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -304,18 +304,9 @@ class _Head:
         self.block = Block(feeder, feeder_id)
         self.tap = tap
         self.at = int(np.flatnonzero(self.block.nodes == tap["controlled_node"])[0])
-        ports = self.block.ports
         given = profiles.source_factor
         self.given = np.ones(len(profiles.time), complex) if given is None else given
-        self.states = States(
-            p_shapes=profiles.p_shapes,
-            q_shapes=profiles.q_shapes,
-            shape_of_port=profiles.shape_of_port[ports].astype(np.int64),
-            p_scale=profiles.p_scale_kw[ports] / self.block.base_kva,
-            q_scale=profiles.q_scale_kvar[ports] / self.block.base_kva,
-            spread=np.zeros(len(ports)),
-            tan_phi=0.0,
-        )
+        self.states = block_states(self.block, profiles)
 
     def factor(self, position: Ints) -> Floats:
         """Return what positions make of the source's voltage."""

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError
+from gridsite.feeder.powerflow import block_states
 from gridsite.feeder.split import split_feeder
-from gridsite.hosting.base_case import GridCase, block_states
+from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
 
 if TYPE_CHECKING:
@@ -383,12 +384,9 @@ class _BlockReplay:
     def losses_mwh(self) -> tuple[float, float]:
         """Return losses over all steps, base and plan. [MWh]"""
         case = self.case
-        hours = 1.0
-        if len(case.time) > 1:
-            hours = (case.time[1] - case.time[0]).total_seconds() / 3600.0
         base = case.base_losses
         plan = base if self.idle else case.losses(self.v).sum()
-        scale = case.block.base_kva / 1e3 * hours
+        scale = case.block.base_kva / 1e3 * case.step_hours
         return float(base * scale), float(plan * scale)
 
 

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from gridsite.errors import BaseCaseError, ConfigError, DataError
 from gridsite.feeder.acting_taps import let_taps_act
 from gridsite.feeder.kernels import fill_phasors, fill_slack
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block, block_states
 from gridsite.feeder.split import Split, split_feeder
 from gridsite.hosting.kernels import least_slack
 from gridsite.hosting.phase_rows import phase_rows
@@ -382,6 +382,7 @@ class BaseCase:
         self.block = Block(feeder, feeder_id)
         self.limits = limits
         self.time = profiles.time
+        self.step_hours = profiles.step_hours
         self.tan_phi = float(np.sqrt(1.0 / power_factor**2 - 1.0))
         self.states = block_states(self.block, profiles, self.tan_phi)
         drive = profiles.source_factor
@@ -874,34 +875,3 @@ class BaseCase:
             first = wanted & ~(own >= least)
             least[first], which[first] = own[first], self.n_row
         return least, which
-
-
-def block_states(block: Block, profiles: Profiles, tan_phi: float) -> States:
-    """
-    Return a block's loads in per unit.
-
-    Parameters
-    ----------
-    block : Block
-        The block.
-    profiles : Profiles
-        On all ports of its feeder.
-    tan_phi : float
-        Reactive over active power of added loads. [-]
-
-    Returns
-    -------
-    States
-        Of all steps.
-    """
-    ports = block.ports
-    return States(
-        p_shapes=np.ascontiguousarray(profiles.p_shapes, dtype=np.float64),
-        q_shapes=np.ascontiguousarray(profiles.q_shapes, dtype=np.float64),
-        shape_of_port=profiles.shape_of_port[ports].astype(np.int64),
-        p_scale=profiles.p_scale_kw[ports] / block.base_kva,
-        q_scale=profiles.q_scale_kvar[ports] / block.base_kva,
-        spread=np.zeros(len(ports)),
-        tan_phi=tan_phi,
-        drive=profiles.source_factor,
-    )

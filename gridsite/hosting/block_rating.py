@@ -560,7 +560,7 @@ class BlockRating:
         envelope.confirm(firm, energy_rating(envelope.headroom_kw(firm), min(LEVELS)))
         headroom = envelope.headroom_kw(firm)
         settings, at = self.settings, out.index[rows[good]]
-        hours = self._step_hours()
+        hours = self.case.step_hours
         ratings = flexible_ratings(
             headroom[good],
             hours,
@@ -583,10 +583,3 @@ class BlockRating:
         out.loc[at, "energy98_interventions_per_year"] = lost.interventions_per_year
         if settings.envelope is not None:
             settings.envelope(at, headroom[good])
-
-    def _step_hours(self) -> float:
-        """Return the length of a step. [h]"""
-        time = self.case.time
-        if len(time) == 1:
-            return 1.0
-        return float((time[1] - time[0]) / pd.Timedelta(hours=1))
