@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import geopandas as gpd
@@ -16,9 +17,11 @@ from gridsite import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     MakeStudy = Callable[..., Path]
+
+#: Real feeders and layers that stand beside a checkout on some machines.
+SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 LON, LAT = 7.88, 48.45
 METRE_LON, METRE_LAT = 1.0 / 73_900.0, 1.0 / 111_200.0  # degrees per metre
@@ -250,3 +253,16 @@ def call(monkeypatch, capsys):
         return code, shown.out, shown.err
 
     return run
+
+
+@pytest.fixture
+def shared():
+    """Return a function that gives the path of a shared data file, or skips."""
+
+    def path(name):
+        file = SHARED / name
+        if not file.exists():
+            pytest.skip(f"shared data file {name} is not present")
+        return file
+
+    return path

@@ -2,30 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import geopandas as gpd
 import pytest
 from pyproj import CRS
 
-SHARED = Path(__file__).resolve().parents[3].parent / "shared" / "data"
-
 #: Metres around 48 N 8 E, true to scale within 1e-6 over the few kilometres used
 #: here, and another projection than the one under test.
 LOCAL = CRS.from_dict({"proj": "tmerc", "lat_0": 48, "lon_0": 8, "datum": "WGS84"})
-
-
-@pytest.fixture
-def shared():
-    """Return a function that gives the path of a shared data file, or skips."""
-
-    def path(name):
-        file = SHARED / name
-        if not file.exists():
-            pytest.skip(f"shared data file {name} is not present")
-        return file
-
-    return path
 
 
 @pytest.fixture
