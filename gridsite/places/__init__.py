@@ -12,6 +12,7 @@ from gridsite.places.connect import connect_buildings
 from gridsite.places.demand import Demand, demand_table, demand_zones, read_demand
 from gridsite.places.latency import distance_km, latency_arcs, round_trip_ms
 from gridsite.places.layers import metric_crs
+from gridsite.places.streets import street_transformers
 
 __all__ = [
     "ACCESS_TECHNOLOGIES",
@@ -27,4 +28,5 @@ __all__ = [
     "read_buildings",
     "read_demand",
     "round_trip_ms",
+    "street_transformers",
 ]

@@ -3,13 +3,20 @@ Building to connection point of the feeder.
 
 A building is connected, in this order:
 
-* ``id``: to the port that its ``port_column`` names; confidence 1.
+* ``id``: to the port that its ``port_column`` names, or to every port that a table of
+  ``links`` gives it (several meters in one building, several buildings on one meter);
+  confidence 1.
 * ``inside``: to every port inside its outline; distance 0, confidence 1.
 * ``nearest``: to the nearest port within ``max_distance_m`` of its outline. With
   distances :math:`d_1` to it and :math:`d_2` to the second nearest, the confidence
   is :math:`(1 - d_1 / d_{max}) \, d_2 / (d_1 + d_2)`: it falls with the distance,
   and to one half where two ports are equally near. Of several equally near ports
   the smallest ``port_id`` is taken.
+
+Ports without the phases or behind a smaller transformer than asked for do not count.
+Where the transformer of a building is known (``transformer_column``, for instance
+from `gridsite.places.streets.street_transformers`) only its ports count, and the
+confidence is multiplied by ``transformer_confidence`` if the buildings have it.
 
 The nearest connection point is not always the serving one: the confidence orders
 the matches, it is not a probability.
@@ -19,18 +26,23 @@ from __future__ import annotations
 
 import logging
 import math
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-import geopandas as gpd
 import numpy as np
 import pandas as pd
-import shapely
-from scipy.spatial import KDTree
 
 from gridsite.errors import ConfigError, DataError
-from gridsite.places.columns import text_labels, unique_labels
-from gridsite.places.layers import lonlat, metric_crs
+from gridsite.places.columns import amounts, text_labels, unique_labels
+from gridsite.places.layers import lonlat
+from gridsite.places.matching import (
+    match_by_id,
+    match_by_links,
+    match_by_transformer,
+)
 from gridsite.schemas import check_table
+
+if TYPE_CHECKING:
+    import geopandas as gpd
 
 LOGGER = logging.getLogger(__name__)
 
@@ -47,6 +59,7 @@ _COLUMNS = [
     "match_distance_m",
     "match_confidence",
     "assumed",
+    "match_reason",
 ]
 
 
@@ -63,6 +76,10 @@ def connect_buildings(
     ports: gpd.GeoDataFrame | pd.DataFrame,
     *,
     port_column: str | None = None,
+    links: pd.DataFrame | None = None,
+    transformer_column: str | None = None,
+    phases: str | None = None,
+    min_transformer_kva: float | None = None,
     max_distance_m: float = 50.0,
     service_a: float | None = None,
     service_v: float | None = None,
@@ -81,6 +98,15 @@ def connect_buildings(
     port_column : str, optional
         Column of ``buildings`` that names the port; without it ports are matched
         by place.
+    links : pandas.DataFrame, optional
+        ``building_id, port_id``; buildings that it does not name are matched by place.
+    transformer_column : str, optional
+        Column of ``buildings`` with the transformer that feeds each; it is held
+        against ``transformer`` of the ports, or their ``feeder_id``.
+    phases : str, optional
+        Phases that a port must have, such as ``ABC`` for a three-phase unit.
+    min_transformer_kva : float, optional
+        Smallest transformer of a port; the ports then need ``transformer_kva``. [kVA]
     max_distance_m : float, default 50.0
         Largest distance from the outline to a port. [m]
     service_a : float, optional
@@ -93,8 +119,9 @@ def connect_buildings(
     pandas.DataFrame
         Table ``connections`` with ``feeder_id``: one row per building, or one per
         port for a building with several ports inside; ``assumed`` marks rows that
-        rest on an assumed service. Buildings without a connection stand in
-        ``attrs["unmatched"]`` instead, with distance and reason.
+        rest on an assumed service, ``match_reason`` says what decided. Buildings
+        without a connection stand in ``attrs["unmatched"]`` instead, with distance
+        and reason; ``attrs["report"]`` counts both, and shared ports.
 
     Raises
     ------
@@ -112,6 +139,8 @@ def connect_buildings(
 
     Examples
     --------
+    >>> import geopandas as gpd
+    >>> import shapely
     >>> roof = shapely.box(7.89, 48.45, 7.8902, 48.4501)
     >>> roofs = gpd.GeoDataFrame(
     ...     {"building_id": ["b1"], "roof_area_m2": 164.5, "use": "home"},
@@ -130,6 +159,7 @@ def connect_buildings(
     """
     for name, value in {
         "max_distance_m": max_distance_m,
+        "min_transformer_kva": min_transformer_kva,
         "service_a": service_a,
         "service_v": service_v,
     }.items():
@@ -139,10 +169,20 @@ def connect_buildings(
     roofs = check_table("buildings", buildings.reset_index(drop=True))
     roofs = lonlat(roofs, "buildings")
     points = _checked_ports(ports)
+    barred = _barred(points, phases, min_transformer_kva)
     if port_column is not None:
-        matches = _match_by_id(roofs, points, port_column)
+        matches = match_by_id(roofs, points, port_column)
     else:
-        matches = _match_by_place(roofs, points, max_distance_m)
+        matches = match_by_links(roofs, points, links)
+        row = np.setdiff1d(np.arange(len(roofs)), matches["roof"])
+        fit = np.flatnonzero(barred == "")
+        by_place = match_by_transformer(
+            roofs, points, row, fit, transformer_column, max_distance_m
+        )
+        matches = pd.concat([matches, by_place], ignore_index=True)
+    refused = (matches["port"] >= 0) & (barred[matches["port"]] != "")
+    matches.loc[refused, "reason"] = barred[matches["port"]][refused]
+    matches.loc[refused, "port"] = -1
     return _connections(
         roofs, points, matches, service_a=service_a, service_v=service_v
     )
@@ -159,130 +199,25 @@ def _checked_ports(ports: pd.DataFrame) -> pd.DataFrame:
     return points
 
 
-def _match_by_id(
-    roofs: gpd.GeoDataFrame, points: pd.DataFrame, port_column: str
-) -> pd.DataFrame:
-    # One row per building: row number of roof and port (-1: none), and the reason.
-    if port_column not in roofs:
-        msg = f"buildings: no column {port_column!r}; there are {list(roofs.columns)}"
-        raise DataError(msg)
-    named = roofs[port_column].notna()
-    labels = pd.Series("", index=roofs.index)
-    labels[named] = text_labels(roofs[named], port_column, "buildings")
-    port = pd.Index(points["port_id"]).get_indexer(pd.Index(labels))
-    unknown = "port " + labels.map(repr) + " is not among the connection points"
-    return pd.DataFrame(
-        {
-            "roof": np.arange(len(roofs)),
-            "port": port,
-            "match_method": "id",
-            "match_distance_m": _distances_m(roofs, points, port),
-            "match_confidence": 1.0,
-            "reason": unknown.where(named, f"column {port_column!r} is empty"),
-        }
-    )
-
-
-def _distances_m(
-    roofs: gpd.GeoDataFrame, points: pd.DataFrame, port: np.ndarray
+def _barred(
+    points: pd.DataFrame, phases: str | None, min_transformer_kva: float | None
 ) -> np.ndarray:
-    # Distance to the port of each roof; NaN where there is no port or no place.
-    distance = np.full(len(roofs), np.nan)
-    if not isinstance(points, gpd.GeoDataFrame) or points.crs is None:
-        return distance
-    placed = _placed(points)
-    row = np.flatnonzero((port >= 0) & placed[port])
-    if row.size:
-        shapes, dots = _projected(
-            roofs.iloc[row], lonlat(points.iloc[port[row]], "ports")
-        )
-        distance[row] = shapely.distance(shapes, dots)
-    return distance
-
-
-def _projected(
-    roofs: gpd.GeoDataFrame, points: gpd.GeoDataFrame
-) -> tuple[np.ndarray, np.ndarray]:
-    both = pd.concat([roofs.geometry, points.geometry])
-    crs = metric_crs(both, where="buildings and ports together")
-    shapes = np.asarray(roofs.geometry.to_crs(crs).array)
-    return shapes, np.asarray(points.geometry.to_crs(crs).array)
-
-
-def _match_by_place(
-    roofs: gpd.GeoDataFrame, points: pd.DataFrame, max_distance_m: float
-) -> pd.DataFrame:
-    # Rows of roof and port (-1: none within reach), method, distance, confidence.
-    row = _placed_rows(points)
-    shapes, dots = _projected(roofs, lonlat(points.iloc[row], "ports"))
-    tree = shapely.STRtree(dots)
-    roof, port = tree.query(shapes, predicate="intersects")
-    inside = pd.DataFrame({"roof": roof, "port": row[port], "match_distance_m": 0.0})
-    inside["match_method"] = "inside"
-    inside["match_confidence"] = 1.0
-    rest = np.setdiff1d(np.arange(len(roofs)), roof)
-    if not rest.size:
-        return inside
-    near = _two_nearest(shapes[rest], dots, tree, points["port_id"].to_numpy()[row])
-    near["roof"] = rest
-    near["port"] = row[near["port"]]
-    first, second = near["match_distance_m"], near.pop("second_m")
-    share = (second / (first + second)).where(np.isfinite(second), 1.0)
-    near["match_confidence"] = (1.0 - first / max_distance_m) * share
-    near["match_method"] = "nearest"
-    far = first > max_distance_m
-    labels = points["port_id"].to_numpy()[near["port"]]
-    near["reason"] = [
-        f"nearest port {label!r} is {distance:.1f} m away, limit {max_distance_m:g} m"
-        for label, distance in zip(labels, first, strict=True)
-    ]
-    near.loc[far, "port"] = -1
-    return pd.concat([inside, near], ignore_index=True)
-
-
-def _placed(points: gpd.GeoDataFrame) -> np.ndarray:
-    # False where a point is missing, empty or POINT (NaN NaN).
-    bounds = np.asarray(shapely.bounds(points.geometry.array))
-    return np.asarray(np.isfinite(bounds).any(axis=1))
-
-
-def _placed_rows(points: pd.DataFrame) -> np.ndarray:
-    if not isinstance(points, gpd.GeoDataFrame):
-        msg = "ports: no coordinates; name each building's port with port_column"
-        raise DataError(msg)
-    placed = _placed(points)
-    kinds = set(points.geometry[placed].geom_type)
-    if kinds != {"Point"}:
-        msg = f"ports: each needs a point, found {sorted(kinds)}; or use port_column"
-        raise DataError(msg)
-    if not placed.all():
-        LOGGER.warning("%d port(s) have no place and are left out", (~placed).sum())
-    return np.flatnonzero(placed)
-
-
-def _two_nearest(
-    shapes: np.ndarray, dots: np.ndarray, tree: shapely.STRtree, labels: np.ndarray
-) -> pd.DataFrame:
-    # For each shape the nearest dot, its distance and that of the second nearest
-    # (infinite where there is one dot only). No shape is farther from its two nearest
-    # dots than a point of it is from the two dots nearest to that point.
-    inner = shapely.get_coordinates(shapely.point_on_surface(shapes))
-    reach, _ = KDTree(shapely.get_coordinates(dots)).query(inner, k=min(2, len(dots)))
-    reach = reach.reshape(len(shapes), -1)[:, -1] * (1.0 + 1e-9) + 1e-6
-    shape, dot = tree.query(shapes, predicate="dwithin", distance=reach)
-    pairs = pd.DataFrame(
-        {
-            "shape": shape,
-            "port": dot,
-            "label": labels[dot],
-            "match_distance_m": shapely.distance(shapes[shape], dots[dot]),
-        }
-    ).sort_values(["shape", "match_distance_m", "label"])
-    by_shape = pairs.groupby("shape")
-    first = by_shape.nth(0).set_index("shape")[["port", "match_distance_m"]]
-    second = by_shape.nth(1).set_index("shape")["match_distance_m"]
-    first["second_m"] = second.reindex(first.index, fill_value=np.inf)
-    return first
+    # Why each port may not be used; "" where it may.
+    why = np.full(len(points), "", dtype=object)
+    if min_transformer_kva is not None:
+        kva = amounts(points, "transformer_kva", points["port_id"], "ports")
+        for row in np.flatnonzero(kva < min_transformer_kva).tolist():
+            why[row] = (
+                f"port {points['port_id'].iloc[row]!r} is behind {kva[row]:g} kVA, "
+                f"asked for are {min_transformer_kva:g} kVA"
+            )
+    for row, has in enumerate(points["phases"]):
+        if phases is not None and not set(phases) <= set(has):
+            why[row] = (
+                f"port {points['port_id'].iloc[row]!r} has phase(s) {has}, asked for "
+                f"are {phases}"
+            )
+    return why
 
 
 def _connections(
@@ -307,6 +242,7 @@ def _connections(
     served = points.iloc[found["port"]].set_axis(found.index)
     table = found.join(served[["port_id", *_PORT_TEXTS]])
     table["building_id"] = roofs["building_id"].to_numpy()[found["roof"]]
+    table["match_reason"] = found["reason"]
     table["assumed"] = False
     for column, value in {"service_a": service_a, "service_v": service_v}.items():
         known = served[column].astype(float) if column in served else np.nan
@@ -316,6 +252,18 @@ def _connections(
             table[column] = table[column].fillna(value)
     table = table.sort_values(["roof", "port_id"], ignore_index=True)[_COLUMNS]
     table = check_table("connections", table)
+    table.attrs["report"] = {
+        "buildings": len(roofs),
+        **table.drop_duplicates("building_id")["match_method"].value_counts().to_dict(),
+        "unmatched": len(unmatched),
+        "buildings_with_several_ports": int(
+            table["building_id"].value_counts().gt(1).sum()
+        ),
+        "ports_with_several_buildings": int(
+            table["port_id"].value_counts().gt(1).sum()
+        ),
+    }
+    LOGGER.info("connections: %s", table.attrs["report"])
     table.attrs["unmatched"] = unmatched  # last: pandas copies it at every step
     return table
 
