@@ -84,16 +84,55 @@ class CommittedSection(_Section):
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.95
 
 
-class BuildingsSection(_Section):
-    """Roofs, and how they connect."""
+class ExclusionSection(_Section):
+    """Zones that no candidate may touch or come near."""
 
     file: str
+    name: str
+    distance_m: NotNegative = 0.0
+    layer: str | None = None
+
+
+class BuildingsSection(_Section):
+    """Roofs, which of them are candidates, and how they connect."""
+
+    file: str
+    layer: str | None = None
     generated: bool = False
     id_column: str | None = None
+    use_column: str | None = None
+    attributes: str | None = None
+    attributes_id: str = "building_id"
+    uses: Annotated[list[str], Field(min_length=1)] | None = None
+    max_area_m2: Positive | None = None
+    min_height_m: NotNegative | None = None
+    max_height_m: Positive | None = None
+    exclusions: list[ExclusionSection] = []
     port_column: str | None = None
+    links: str | None = None
+    transformer_column: str | None = None
+    street_lines: str | None = None
+    street_label_column: str | None = None
+    street_open_column: str | None = None
+    phases: Literal["A", "B", "C", "AB", "BC", "AC", "ABC", "12"] | None = None
+    min_transformer_kva: Positive | None = None
     max_distance_m: Positive = 50.0
     min_area_m2: NotNegative = 10.0
     access_network: str = "fibre"
+
+    @model_validator(mode="after")
+    def _one_way_to_connect(self) -> Self:
+        given = [n for n in ("port_column", "links") if getattr(self, n) is not None]
+        named = [n for n in ("transformer_column", "street_lines") if getattr(self, n)]
+        if len(given) > 1 or len(named) > 1 or ("port_column" in given and named):
+            msg = f"{', '.join([*given, *named])} contradict one another; give one"
+            raise ValueError(msg)
+        if (self.street_label_column or self.street_open_column) and not (
+            self.street_lines
+        ):
+            msg = "street_label_column and street_open_column need street_lines"
+            raise ValueError(msg)
+        return self
 
 
 class ServiceSection(_Section):

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from gridsite.feeder.model import Feeder
     from gridsite.hosting.ac_replay import LoadReplay
     from gridsite.hosting.base_case import GridCase
+    from gridsite.place_inputs import Places
     from gridsite.siting import Plan
     from gridsite.siting_inputs import SitingInputs
 
@@ -36,8 +37,7 @@ def collect(
     inputs_sha256: dict[str, str],
     folder: Path,
     grid: GridCase,
-    buildings: gpd.GeoDataFrame,
-    connections: pd.DataFrame,
+    places: Places,
     hosting: pd.DataFrame,
     inputs: SitingInputs,
     plans: dict[str, tuple[Plan, LoadReplay]],
@@ -57,8 +57,10 @@ def collect(
         Where the names of input files start.
     grid : GridCase
         Base cases.
-    buildings, connections, hosting : pandas.DataFrame
-        Contracts of those names.
+    places : Places
+        Buildings, connections, and who was left out.
+    hosting : pandas.DataFrame
+        Table ``hosting``.
     inputs : SitingInputs
         The siting problem's tables.
     plans : dict of str to (Plan, LoadReplay)
@@ -74,6 +76,7 @@ def collect(
         The run.
     """
     plan, replay = plans["hybrid"]
+    buildings, connections = places.buildings, places.connections
     comparison = inputs.comparison(
         {
             name: (p, r.elements["plan_peak_percent"].max(), _extra_losses(grid, r))
@@ -92,7 +95,7 @@ def collect(
         "buildings": {
             **buildings.attrs.get("report", {}),
             "rated": int(hosting["building_id"].nunique()),
-            "unmatched": len(connections.attrs.get("unmatched", ())),
+            "unmatched": connections.attrs.get("report", {}).get("unmatched", 0),
         },
         "central": inputs.central_places(plan),
         "generated": config.study.generated,
@@ -118,6 +121,7 @@ def collect(
     return Results(
         buildings=buildings,
         connections=connections,
+        left_out=places.left_out if len(places.left_out) else None,
         hosting=hosting,
         elements=element_table(grid.feeder, replay),
         units=inputs.units,

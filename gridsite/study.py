@@ -40,11 +40,8 @@ from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
-from gridsite.places import (
-    connect_buildings,
-    read_buildings,
-    read_demand,
-)
+from gridsite.place_inputs import place_files, study_places
+from gridsite.places import read_demand
 from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import collect, input_hashes
@@ -433,13 +430,15 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     limits = study.limits(feeder)
     findings = checked_feeder(feeder, limits)
     progress(0.05, "reading roofs and users")
-    buildings, connections = _places(study, feeder)
+    places = study_places(
+        study.config.buildings, study.config.service, study.path, feeder
+    )
     demand = _demand(study)
     grid = study.grid(feeder)
     hosting = hosting_capacity(
         feeder,
         grid.profiles,
-        connections=connections,
+        connections=places.connections,
         power_factor=grid.power_factor,
         # the unit that pauses first: the safe side for flexible capacity
         min_power_share=max(unit.min_power_share for unit in study.config.units),
@@ -448,7 +447,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         grid=grid,
         progress=lambda share, text: progress(0.1 + 0.45 * share, text),
     )
-    buildings = _with_feeder(buildings, hosting)
+    buildings = _with_feeder(places.buildings, hosting)
     progress(0.55, "building the siting problem")
     inputs = siting_inputs(
         study.config, buildings, hosting, demand.zones, demand.demand
@@ -469,8 +468,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         inputs_sha256=_hashes(study),
         folder=study.folder,
         grid=grid,
-        buildings=buildings,
-        connections=connections,
+        places=replace(places, buildings=buildings),
         hosting=hosting,
         inputs=inputs,
         plans={**others, "hybrid": (hybrid, replay)},
@@ -499,25 +497,6 @@ def _compare(
         return None
 
 
-def _places(study: Study, feeder: Feeder) -> tuple[gpd.GeoDataFrame, pd.DataFrame]:
-    section, service = study.config.buildings, study.config.service
-    buildings = read_buildings(
-        study.path(section.file),
-        id_column=section.id_column,
-        default_access=section.access_network,
-        min_area_m2=section.min_area_m2,
-    )
-    connections = connect_buildings(
-        buildings,
-        feeder.connection_points(),
-        port_column=section.port_column,
-        max_distance_m=section.max_distance_m,
-        service_a=service.amps if service else None,
-        service_v=service.volts if service else None,
-    )
-    return buildings, connections
-
-
 def _demand(study: Study) -> Any:  # noqa: ANN401
     section = study.config.users
     rows = [w.model_dump() for w in study.config.workloads]
@@ -533,7 +512,7 @@ def _demand(study: Study) -> Any:  # noqa: ANN401
 def _hashes(study: Study) -> dict[str, str]:
     """Return the SHA-256 of each input file."""
     config = study.config
-    names = [config.buildings.file, config.users.file]
+    names = [*place_files(config.buildings), config.users.file]
     others = (config.profiles.file, config.profiles.shapes, config.committed.file)
     names += [name for name in others if name]
     if ":" not in config.feeder.source:

@@ -12,21 +12,25 @@ from gridsite.places.connect import connect_buildings
 from gridsite.places.demand import Demand, demand_table, demand_zones, read_demand
 from gridsite.places.latency import distance_km, latency_arcs, round_trip_ms
 from gridsite.places.layers import metric_crs
+from gridsite.places.selection import Exclusion, merge_attributes, select_buildings
 from gridsite.places.streets import street_transformers
 
 __all__ = [
     "ACCESS_TECHNOLOGIES",
     "AccessTechnology",
     "Demand",
+    "Exclusion",
     "access_times_ms",
     "connect_buildings",
     "demand_table",
     "demand_zones",
     "distance_km",
     "latency_arcs",
+    "merge_attributes",
     "metric_crs",
     "read_buildings",
     "read_demand",
     "round_trip_ms",
+    "select_buildings",
     "street_transformers",
 ]

@@ -18,6 +18,7 @@ import shapely
 
 from gridsite.errors import ConfigError, CRSError, DataError
 from gridsite.places.columns import text_labels, unique_labels
+from gridsite.places.footprints import with_known_columns
 from gridsite.places.layers import lonlat, metric_crs, read_layer, source_name
 from gridsite.schemas import check_table
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
 __all__ = ["metric_crs", "read_buildings"]
 
 LOGGER = logging.getLogger(__name__)
+
+#: Share of the joint area from which two outlines are the same building. [-]
+SAME_SHARE = 0.9
 
 _COLUMNS = ["building_id", "roof_area_m2", "use", "access_network"]
 
@@ -48,9 +52,10 @@ def read_buildings(
     """
     Read building footprints, repair them and measure their roofs.
 
-    Geometry is made valid and two-dimensional; rows without geometry, exact
-    duplicates (the same outline again: the smallest ``building_id`` stays) and
-    roofs below ``min_area_m2`` are dropped and counted.
+    Geometry is made valid and two-dimensional; rows without geometry, duplicates
+    (the same outline again, or one that shares ``SAME_SHARE`` of the area of both:
+    the smallest ``building_id`` stays) and roofs below ``min_area_m2`` are dropped
+    and counted.
 
     Parameters
     ----------
@@ -78,7 +83,8 @@ def read_buildings(
     geopandas.GeoDataFrame
         Table ``buildings`` in EPSG:4326, in the order of the source, with its other
         columns behind; ``attrs["report"]`` counts the rows ``read``, ``no_geometry``,
-        ``repaired``, ``duplicates``, ``slivers`` and ``kept``.
+        ``repaired``, ``duplicates``, ``slivers`` and ``kept``; ``attrs["format"]``
+        names the source where its columns are known (`gridsite.places.footprints`).
 
     Raises
     ------
@@ -109,6 +115,7 @@ def read_buildings(
     where = source_name(source)
     raw = read_layer(source, layer=layer)
     _check_footprints(raw, where)
+    raw, known = with_known_columns(raw)
     table = raw.reset_index(drop=True)
     if id_column is None and "building_id" not in raw:
         table["building_id"] = raw.index.astype(str)
@@ -117,7 +124,9 @@ def read_buildings(
     table["access_network"] = _texts(
         table, access_column, "access_network", default_access, where
     )
-    return _clean(table, where, min_area_m2)
+    result = _clean(table, where, min_area_m2)
+    result.attrs["format"] = known
+    return result
 
 
 def _clean(table: gpd.GeoDataFrame, where: str, min_area_m2: float) -> gpd.GeoDataFrame:
@@ -193,8 +202,39 @@ def _repeated(roofs: gpd.GeoDataFrame) -> NDArray[np.bool_]:
     # True for every outline but the one with the smallest label.
     outline = shapely.to_wkb(shapely.normalize(roofs.geometry.array))
     labelled = pd.DataFrame({"id": roofs["building_id"], "outline": outline})
-    again = labelled.sort_values("id", kind="stable").duplicated("outline")
-    return np.asarray(again.reindex(roofs.index), dtype=bool)
+    labelled["row"] = np.arange(len(roofs))
+    ordered = labelled.sort_values("id", kind="stable")
+    again = np.zeros(len(roofs), dtype=bool)
+    again[ordered["row"][ordered.duplicated("outline").to_numpy()]] = True
+    rank = np.empty(len(roofs), dtype=np.intp)
+    rank[ordered["row"]] = np.arange(len(roofs))
+    first, second = _same(np.asarray(roofs.geometry.array), again)
+    swap = rank[first] > rank[second]
+    first, second = np.where(swap, second, first), np.where(swap, first, second)
+    for one, other in sorted(
+        zip(first.tolist(), second.tolist(), strict=True), key=lambda p: rank[p[0]]
+    ):
+        again[other] |= not again[one]
+    return again
+
+
+def _same(
+    shapes: NDArray[np.object_], again: NDArray[np.bool_]
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    # Pairs of outlines that cover nearly the same ground; exact duplicates are out.
+    rows = np.flatnonzero(~again & ~shapely.is_empty(shapes))
+    kept = shapes[rows]
+    area, tree = shapely.area(kept), shapely.STRtree(kept)
+    inner = shapely.point_on_surface(kept)
+    left, right = tree.query(inner, predicate="intersects")
+    size = np.minimum(area[left], area[right]) / np.maximum(area[left], area[right])
+    close = (left != right) & (size >= SAME_SHARE)
+    left, right = left[close], right[close]
+    common = shapely.area(shapely.intersection(kept[left], kept[right]))
+    share = common / (area[left] + area[right] - common)
+    pairs = np.sort(np.stack([left, right])[:, share >= SAME_SHARE], axis=0)
+    first, second = np.unique(pairs, axis=1)
+    return rows[first], rows[second]
 
 
 def _area_m2(roofs: gpd.GeoDataFrame, where: str) -> NDArray[np.float64]:

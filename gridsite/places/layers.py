@@ -68,8 +68,8 @@ def read_layer(source: LayerSource, *, layer: str | None = None) -> gpd.GeoDataF
     source : path or geopandas.GeoDataFrame
         GeoParquet and CSV are known by their suffix, everything else is read
         through GDAL (GeoPackage, GeoJSON, FlatGeobuf, Shapefile, ...). A CSV is a
-        layer of points on WGS 84 with columns ``longitude`` and ``latitude`` (or
-        ``lon``, ``lat``); its other columns stay text.
+        layer on WGS 84: points by columns ``longitude`` and ``latitude`` (or ``lon``,
+        ``lat``), or a column ``geometry`` of well-known text; other columns stay text.
     layer : str, optional
         Layer to read where a file holds several.
 
@@ -116,7 +116,7 @@ def _read_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         msg = f"{path}: no such file"
         raise ConfigError(msg)
     try:
-        if path.suffix.lower() == ".csv":
+        if path.suffix.lower() == ".csv" or path.name.lower().endswith(".csv.gz"):
             return _read_points(path)
         if path.suffix.lower() in _PARQUET:
             _check_size(path, parquet.read_metadata(path).num_rows)
@@ -127,7 +127,13 @@ def _read_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         return gpd.read_file(path, layer=name)
     except (DataError, ConfigError):
         raise
-    except (ValueError, OSError, pa.ArrowException, RuntimeError) as error:
+    except (
+        ValueError,
+        OSError,
+        pa.ArrowException,
+        RuntimeError,
+        shapely.errors.ShapelyError,
+    ) as error:
         reason = str(error).splitlines()[0]
         msg = f"{path}: cannot be read as a layer of geometries: {reason}"
         raise DataError(msg) from error
@@ -156,6 +162,11 @@ def _read_points(path: Path) -> gpd.GeoDataFrame:
     )
     _check_size(path, len(table))
     names = {str(column).lower(): column for column in table.columns}
+    if "geometry" in names:  # Google Open Buildings: outlines as well-known text
+        shapes = gpd.GeoSeries.from_wkt(table[names["geometry"]])
+        return gpd.GeoDataFrame(
+            table.drop(columns=names["geometry"]), geometry=shapes, crs=LONLAT
+        )
     x = next((names[name] for name in _LONGITUDES if name in names), None)
     y = next((names[name] for name in _LATITUDES if name in names), None)
     if x is None or y is None:

@@ -60,6 +60,8 @@ class Results:
         What the siting found, and what the replay of the plan returned.
     rows, costs : pandas.DataFrame, optional
         Grid limits the siting kept; cost terms (no contract).
+    left_out : pandas.DataFrame, optional
+        Buildings without a part in the run, with the reason (no contract).
     joint, joint_splits : pandas.DataFrame, optional
         What connections can draw together, by feeder and by connection (no
         contract).
@@ -95,6 +97,7 @@ class Results:
     violations: pd.DataFrame | None = None
     rows: pd.DataFrame | None = None
     costs: pd.DataFrame | None = None
+    left_out: pd.DataFrame | None = None
     joint: pd.DataFrame | None = None
     joint_splits: pd.DataFrame | None = None
     summary: dict[str, Any] = field(default_factory=dict)

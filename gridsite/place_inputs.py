@@ -1,0 +1,252 @@
+"""Roofs, their connections and their users, as a study file asks for them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from gridsite.errors import ConfigError, DataError
+from gridsite.feeder.port_transformers import connection_points, transformer_points
+from gridsite.places import (
+    Exclusion,
+    connect_buildings,
+    merge_attributes,
+    read_buildings,
+    select_buildings,
+    street_transformers,
+)
+from gridsite.places.layers import read_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import geopandas as gpd
+
+    from gridsite.config import BuildingsSection, ServiceSection
+    from gridsite.feeder.model import Feeder
+
+    GetPath = Callable[[str], Path]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """
+    Candidate buildings, where they connect, and who is not one.
+
+    Parameters
+    ----------
+    buildings : geopandas.GeoDataFrame
+        Table ``buildings``.
+    connections : pandas.DataFrame
+        Table ``connections``.
+    left_out : pandas.DataFrame
+        ``building_id, distance_m, reason`` of the buildings that a filter leaves out
+        and of those that find no connection. [m]
+    """
+
+    buildings: gpd.GeoDataFrame
+    connections: pd.DataFrame
+    left_out: pd.DataFrame
+
+
+def study_places(
+    section: BuildingsSection,
+    service: ServiceSection | None,
+    path: GetPath,
+    feeder: Feeder,
+) -> Places:
+    """
+    Return the candidate buildings of a study and where they connect.
+
+    Parameters
+    ----------
+    section : BuildingsSection
+        ``[buildings]`` of the study file.
+    service : ServiceSection or None
+        ``[service]`` of the study file.
+    path : callable
+        Turns a name of the study file into a path.
+    feeder : Feeder
+        The electrical model.
+
+    Returns
+    -------
+    Places
+        Tables of buildings, connections and of the buildings left out.
+    """
+    buildings = study_buildings(section, path)
+    rows = buildings.attrs.pop("left_out")
+    connections = study_connections(section, service, path, buildings, feeder)
+    rows += connections.attrs.pop("unmatched")
+    columns = ["building_id", "distance_m", "reason"]
+    left_out = pd.DataFrame(rows, columns=columns).astype({"distance_m": float})
+    return Places(buildings=buildings, connections=connections, left_out=left_out)
+
+
+def study_buildings(section: BuildingsSection, path: GetPath) -> gpd.GeoDataFrame:
+    """
+    Return the candidate buildings of a study.
+
+    Parameters
+    ----------
+    section : BuildingsSection
+        ``[buildings]`` of the study file.
+    path : callable
+        Turns a name of the study file into a path.
+
+    Returns
+    -------
+    geopandas.GeoDataFrame
+        Table ``buildings``, with the attributes given, after the filters.
+    """
+    buildings = read_buildings(
+        path(section.file),
+        layer=section.layer,
+        id_column=section.id_column,
+        use_column=section.use_column,
+        default_access=section.access_network,
+        min_area_m2=section.min_area_m2,
+    )
+    if section.attributes is not None:
+        buildings = merge_attributes(
+            buildings,
+            _attributes(path(section.attributes)),
+            id_column=section.attributes_id,
+        )
+    return select_buildings(
+        buildings,
+        uses=section.uses,
+        max_area_m2=section.max_area_m2,
+        min_height_m=section.min_height_m,
+        max_height_m=section.max_height_m,
+        exclusions=[
+            Exclusion(
+                source=path(zone.file),
+                name=zone.name,
+                distance_m=zone.distance_m,
+                layer=zone.layer,
+            )
+            for zone in section.exclusions
+        ],
+    )
+
+
+def study_connections(
+    section: BuildingsSection,
+    service: ServiceSection | None,
+    path: GetPath,
+    buildings: gpd.GeoDataFrame,
+    feeder: Feeder,
+) -> pd.DataFrame:
+    """
+    Return where the buildings of a study connect to its feeder.
+
+    Parameters
+    ----------
+    section : BuildingsSection
+        ``[buildings]`` of the study file.
+    service : ServiceSection or None
+        ``[service]`` of the study file.
+    path : callable
+        Turns a name of the study file into a path.
+    buildings : geopandas.GeoDataFrame
+        Table ``buildings``.
+    feeder : Feeder
+        The electrical model.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Table ``connections``.
+    """
+    column = section.transformer_column
+    if section.street_lines is not None:
+        stations = transformer_points(feeder)
+        found = street_transformers(
+            buildings,
+            read_layer(path(section.street_lines)),
+            label_column=section.street_label_column,
+            transformers=stations if len(stations) else None,
+            open_column=section.street_open_column,
+        )
+        column = "transformer"
+        buildings = buildings.assign(
+            transformer=found["transformer"].to_numpy(),
+            transformer_confidence=found["confidence"].to_numpy(),
+        )
+    return connect_buildings(
+        buildings,
+        connection_points(feeder),
+        port_column=section.port_column,
+        links=None if section.links is None else read_table(path(section.links)),
+        transformer_column=column,
+        phases=section.phases,
+        min_transformer_kva=section.min_transformer_kva,
+        max_distance_m=section.max_distance_m,
+        service_a=service.amps if service else None,
+        service_v=service.volts if service else None,
+    )
+
+
+def place_files(section: BuildingsSection) -> list[str]:
+    """
+    Return the files that the buildings of a study come from.
+
+    Parameters
+    ----------
+    section : BuildingsSection
+        ``[buildings]`` of the study file.
+
+    Returns
+    -------
+    list of str
+        As written in the study file.
+    """
+    names = [section.file, section.attributes, section.links, section.street_lines]
+    return [name for name in names if name] + [z.file for z in section.exclusions]
+
+
+def read_table(path: Path) -> pd.DataFrame:
+    """
+    Read a plain table; its values stay text where it is a CSV.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        CSV or Parquet.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Its rows.
+
+    Raises
+    ------
+    ConfigError
+        If the file is of another kind.
+    DataError
+        If it cannot be read.
+    """
+    if path.suffix.lower() not in {".csv", ".parquet"}:
+        msg = f"{path}: give a table as CSV or Parquet"
+        raise ConfigError(msg)
+    try:
+        if path.suffix.lower() == ".csv":
+            return pd.read_csv(path, dtype=str, encoding="utf-8-sig")
+        return pd.read_parquet(path)
+    except (ValueError, OSError) as error:
+        msg = f"{path}: cannot be read as a table: {str(error).splitlines()[0]}"
+        raise DataError(msg) from error
+
+
+def _attributes(path: Path) -> pd.DataFrame:
+    """Return a table by id, or a layer of points."""
+    if path.suffix.lower() in {".csv", ".parquet"}:
+        table = read_table(path)
+        if "geometry" not in table:
+            return table
+    layer: pd.DataFrame = read_layer(path)
+    return layer

@@ -1,0 +1,129 @@
+"""Keys of ``[buildings]`` in a study file: filters, attributes, ways to connect."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import pandas as pd
+import pytest
+import shapely
+
+from gridsite import Study
+from gridsite.errors import ConfigError, DataError
+from gridsite.place_inputs import place_files, study_places
+
+KEYS = 'id_column = "building_id"'
+
+
+@pytest.fixture
+def places(make_study, tmp_path):
+    """Return a function: the places of the tiny study with more keys."""
+
+    def read(keys, prepare=None):
+        path = make_study(tmp_path / "study", (KEYS, f"{KEYS}\n{keys}"))
+        if prepare is not None:
+            prepare(path.parent)
+        study = Study.read(path)
+        config = study.config
+        return study, study_places(
+            config.buildings, config.service, study.path, study.feeder()
+        )
+
+    return read
+
+
+def roofs(folder):
+    return gpd.read_parquet(folder / "roofs.parquet")
+
+
+def test_filters_attributes_and_zones(places):
+    def prepare(folder):
+        table = roofs(folder)
+        pd.DataFrame(
+            {
+                "id": table["building_id"],
+                "use": ["home"] * 6 + ["church"] * 2,
+                "height_m": [6.0, 30.0] + [6.0] * 6,
+            }
+        ).to_csv(folder / "register.csv", index=False)
+        table.iloc[[2]].to_file(folder / "flood.gpkg", layer="hundred")
+
+    study, found = places(
+        'attributes = "register.csv"\nattributes_id = "id"\nuses = ["home"]\n'
+        "max_height_m = 20.0\nexclusions = "
+        '[{ file = "flood.gpkg", layer = "hundred", name = "flood" }]',
+        prepare,
+    )
+    kept = [f"house {h}" for h in ("A1", "A4", "B1", "B2")]
+    assert found.buildings["building_id"].tolist() == kept
+    assert found.left_out["reason"].tolist() == [
+        "height_m 30 is outside 0 to 20",
+        "flood",
+        "use 'church'",
+        "use 'church'",
+    ]
+    assert found.connections["port_id"].tolist() == ["A1", "A4", "B1", "B2"]
+    assert place_files(study.config.buildings) == [
+        "roofs.parquet",
+        "register.csv",
+        "flood.gpkg",
+    ]
+
+
+def test_links_give_one_building_several_meters_and_one_meter_several_buildings(places):
+    def prepare(folder):
+        pd.DataFrame(
+            {
+                "building_id": ["house A1", "house A1", "house A2", "house A3"],
+                "port_id": ["A1", "A2", "A4", "A4"],
+            }
+        ).to_csv(folder / "links.csv", index=False)
+
+    _, found = places('links = "links.csv"', prepare)
+    pairs = found.connections.groupby("building_id")["port_id"].agg(list)
+    assert pairs["house A1"] == ["A1", "A2"]
+    assert pairs["house A2"] == pairs["house A3"] == ["A4"]
+    assert found.connections.attrs["report"]["buildings_with_several_ports"] == 1
+    assert found.connections.attrs["report"]["ports_with_several_buildings"] == 1
+
+
+def test_a_street_line_keeps_a_building_from_the_nearer_port_of_another(places):
+    def prepare(folder):
+        # every roof stands at a house of street A, but the street's line is of B
+        table = roofs(folder)
+        line = shapely.LineString(list(shapely.centroid(table.geometry.array[:4])))
+        gpd.GeoDataFrame({"fed_by": ["station B"]}, geometry=[line], crs=4326).to_file(
+            folder / "streets.geojson"
+        )
+
+    keys = 'street_lines = "streets.geojson"\nstreet_label_column = "fed_by"'
+    _, found = places(f"{keys}\nmax_distance_m = 300.0", prepare)
+    assert set(found.connections["port_id"].str[0]) == {"B"}
+    assert (found.connections["match_confidence"] < 1.0).all()
+
+
+def test_transformers_from_a_column_and_by_size(places):
+    def prepare(folder):
+        table = roofs(folder).assign(station=["station A"] * 4 + ["station B"] * 4)
+        table.to_parquet(folder / "roofs.parquet")
+
+    keys = 'transformer_column = "station"\nphases = "ABC"\nmin_transformer_kva = '
+    assert len(places(f"{keys}100.0", prepare)[1].connections) == 8
+    with pytest.raises(
+        DataError, match="no port of transformer 'station A' has what is asked for"
+    ):
+        places(f"{keys}250.0", prepare)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'links = "a.csv"\nport_column = "p"',
+        'street_lines = "a.gpkg"\ntransformer_column = "t"',
+        'street_label_column = "fed_by"',
+        "exclusions = [{ file = 'a.gpkg' }]",
+        "uses = []",
+    ],
+)
+def test_keys_that_contradict_one_another_are_refused(places, keys):
+    with pytest.raises(ConfigError):
+        places(keys)
