@@ -220,6 +220,22 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
         row_id=_text(),
         added_headroom=_number(0.0),
     ),
+    "periods": _table(
+        ["period"],
+        **_PERIOD,
+        start_months=_number(0.0),
+        present_value_factor=_number(0.0),
+        capital_factor=_number(0.0),
+        max_added_units=_number(0.0, nullable=True),
+    ),
+    "capital_factors": _table(
+        ["table", "item", "term", "period"],
+        table=_text(isin=("site_options", "sites", "groups", "upgrades")),
+        item=_text(),
+        term=_text(),
+        **_PERIOD,
+        factor=_number(0.0),
+    ),
     "plan": _table(
         ["site_id", "unit", "port_id", "period"],
         site_id=_text(),

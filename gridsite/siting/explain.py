@@ -86,9 +86,11 @@ def _existing_breaks(problem: SitingProblem) -> pd.DataFrame:
     options = problem.site_options[problem.site_options["existing_units"] > 0]
     if options.empty:
         return pd.DataFrame(columns=["requirement"])
+    options = options.merge(problem.periods[["period"]], how="cross")
     kw = problem.units.set_index("unit")[["rated_kw", "it_kw"]]
     count = options["existing_units"].to_numpy()
-    plan = options[["site_id", "unit", "port_id"]].assign(count=count, added=0)
+    plan = options[["site_id", "unit", "port_id", "period"]]
+    plan = plan.assign(count=count, added=0)
     plan[["rated_kw", "it_kw"]] = kw.loc[plan["unit"]].to_numpy() * count[:, None]
     broken = check_plan(problem, plan, empty_table("assignment"))
     return broken[broken["requirement"] != "demand"].reset_index(drop=True)

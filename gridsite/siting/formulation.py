@@ -6,18 +6,26 @@ constraints [1]_. All powers are in kW, grid rows are divided by their
 headroom, money by a power of ten (`money_scale`), so that coefficients stay
 near one.
 
-Sets: demands :math:`d` (zone and workload), pools :math:`p` of sites :math:`j`
-(see ``gridsite.siting.reduce``), options :math:`m` (unit at a connection of a
-site), flows :math:`k` from a demand to a pool, rows :math:`e`, groups :math:`g`.
+Sets: demands :math:`d` (zone, workload and period), pools :math:`p` of sites
+:math:`j` (see ``gridsite.siting.reduce``), options :math:`m` (unit at a connection
+of a site), flows :math:`k` from a demand to a pool, rows :math:`e`, groups
+:math:`g`, upgrades :math:`u`, losses :math:`l`. With deployment periods :math:`t`
+all of them stand once for each period, :math:`m^-` is option :math:`m` a period
+earlier, and capital is a weight of what stands (``periods.telescoped``), so that
+:math:`\text{capital}_m` below is the price of what is added.
 
-Variables: units :math:`n_m \in \{\text{existing}, \dots, \text{most}\}`, flows
+Variables: units that stand, :math:`n_m \in \{\text{existing}, \dots,
+\text{most}\}` (existing ones alone before the lead time is over), flows
 :math:`x_k \ge 0`, unserved demand :math:`s_d \ge 0` where the workload has a
 price for it, :math:`y_j` open and :math:`o_g` onboarded, binary, only where
-that costs something.
+that costs something, upgrades that stand :math:`w_u` binary (0 within their lead
+time), the largest site of a pool :math:`L_p` and flows after a loss
+:math:`z_{lk} \ge 0` for workloads that have to survive it.
 
 .. math::
 
     \min\; & \sum_j \text{fixed}_j y_j + \sum_g \text{onboarding}_g o_g
+      + \sum_u \text{capital}_u w_u
       + \sum_m \bigl(\text{capital}_m (n_m - \text{existing}_m)
       + \text{running}_m n_m\bigr) \\
       & + \sum_k \text{cost}_k x_k + \sum_d \text{unserved cost}_d s_d \\
@@ -30,8 +38,8 @@ that costs something.
       \quad\text{each connection } c \\
     \text{site power:}\; &
       \sum_{m \in j} \text{rated}_m n_m \le \text{max power}_j \\
-    \text{grid rows:}\; &
-      \sum_m a_{em} \text{rated}_m n_m \le \text{headroom}_e \\
+    \text{grid rows:}\; & \sum_m a_{em} \text{rated}_m n_m
+      \le \text{headroom}_e + \sum_u \text{added}_{eu} w_u \\
     \text{site roof:}\; &
       \sum_{m \in j} \text{footprint}_m n_m \le \text{roof}_j \\
     \text{group units, power:}\; & \sum_{m \in g} n_m \le \text{max units}_g,
@@ -39,8 +47,20 @@ that costs something.
     \text{group link:}\; & n_m \le \text{most}_m\, o_g \\
     \text{share within target:}\; & \sum_{k \in w,\,\text{within}} x_k
       \ge \text{share}_w \sum_{k \in w} x_k \\
+    \text{local share:}\; & \sum_{k \in d,\,\text{local}} x_k
+      \ge \text{share}_d \sum_{k \in d} x_k \\
     \text{budget:}\; & \sum_j \text{fixed}_j y_j + \sum_g \text{onboarding}_g o_g
-      + \sum_m \text{capital}_m (n_m - \text{existing}_m) \le \text{budget}
+      + \sum_u \text{capital}_u w_u
+      + \sum_m \text{capital}_m (n_m - \text{existing}_m) \le \text{budget} \\
+    \text{units stay, upgrades stay:}\; & n_{m^-} \le n_m, \quad w_{u^-} \le w_u \\
+    \text{installation rate:}\; & \sum_{m \in t,\,\text{buildings}}
+      (n_m - n_{m^-}) \le \text{rate}_t \\
+    \text{one upgrade:}\; & w_u + w_v \le 1 \quad\text{where one excludes the other} \\
+    \text{largest site:}\; & \sum_{m \in j} \text{it}_m n_m \le L_p \\
+    \text{backup met:}\; & \sum_{k \in d} z_{lk} + s_d \ge \text{demand}_d \\
+    \text{backup capacity:}\; & \sum_{k \in p} z_{lk} \le \sum_{m \in p}
+      \text{it}_m n_m - L_p [l \text{ is a site of } p]
+      - \sum_{m \in p \cap g} \text{it}_m n_m [l \text{ is group } g]
 
 The own limit in this form is the plain sum where all units at a connection have
 the same limit, and the convex combination of their limits otherwise.
@@ -60,9 +80,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyomo.environ as pyo
-from pyomo.core.expr import LinearExpression
+
+from gridsite.siting.expressions import linear, packing, positions, weighted
+from gridsite.siting.formulation_losses import (
+    backup_capacity,
+    backup_met,
+    backup_variables,
+    largest_site,
+)
+from gridsite.siting.formulation_time import (
+    installation_rate,
+    one_upgrade,
+    units_stay,
+    upgrades_stay,
+)
 
 if TYPE_CHECKING:
+    from scipy import sparse
+
     from gridsite.siting.reduce import ReducedProblem
 
 
@@ -79,26 +114,14 @@ def build_model(problem: ReducedProblem) -> pyo.ConcreteModel:
     -------
     pyomo.environ.ConcreteModel
         Variables ``units``, ``flow``, ``unserved``, ``is_open``,
-        ``is_onboarded``, indexed by position in the tables of ``problem``,
-        and one component per constraint of the module's docstring.
+        ``is_onboarded``, ``is_upgraded``, ``largest`` and ``backup``, indexed by
+        position in the tables of ``problem``, and one component per constraint
+        of the module's docstring.
     """
     model = pyo.ConcreteModel("siting")
     _variables(model, problem)
     _cost(model, problem)
-    for add in (
-        _demand_met,
-        _compute_capacity,
-        _open_link,
-        _own_limit,
-        _site_power,
-        _site_roof,
-        _grid_rows,
-        _group_units,
-        _group_power,
-        _group_link,
-        _share_within_target,
-        _budget,
-    ):
+    for add in CONSTRAINTS.values():
         add(model, problem)
     return model
 
@@ -123,7 +146,7 @@ def build_elastic_model(problem: ReducedProblem) -> pyo.ConcreteModel:
         unserved_cost=problem.demands["unserved_cost"].fillna(0.0)
     )
     model = build_model(replace(problem, demands=soft))
-    model.cost.set_value(_linear([(1.0, model.unserved[d]) for d in hard.tolist()]))
+    model.cost.set_value(linear([(1.0, model.unserved[d]) for d in hard.tolist()]))
     return model
 
 
@@ -145,6 +168,11 @@ def _variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     ):
         places = np.flatnonzero(priced).tolist()
         model.add_component(name, pyo.Var(places, domain=pyo.Binary))
+    can = problem.upgrades["upper"].tolist()
+    model.is_upgraded = pyo.Var(
+        range(len(can)), domain=pyo.Binary, bounds=lambda _, u: (0, can[u])
+    )
+    backup_variables(model, problem)
 
 
 def _cost(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
@@ -152,37 +180,40 @@ def _cost(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     scale = money_scale(problem)
     terms = [
         *_capital(model, problem),
-        *_terms(problem.options["running"], model.units),
-        *_terms(problem.flows["cost"], model.flow),
-        *_terms(problem.demands["unserved_cost"], model.unserved),
+        *weighted(problem.options["running"], model.units),
+        *weighted(problem.flows["cost"], model.flow),
+        *weighted(problem.demands["unserved_cost"], model.unserved),
     ]
-    scaled = _linear([(cost / scale, variable) for cost, variable in terms])
+    scaled = linear([(cost / scale, variable) for cost, variable in terms])
     model.cost = pyo.Objective(expr=scaled + problem.constant / scale)
 
 
 def _demand_met(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     """Let every demand flow somewhere or, where allowed, stay unserved."""
-    flows = _by(problem.flows["demand"])
+    flows = positions(problem.flows["demand"])
     demand = problem.demands["demand_it_kw"].tolist()
 
     def rule(_: pyo.ConcreteModel, d: int) -> Any:  # noqa: ANN401
         terms = [(1.0, model.flow[k]) for k in flows.get(d, [])]
         if d in model.unserved:
             terms.append((1.0, model.unserved[d]))
-        return _linear(terms) == demand[d]
+        return linear(terms) == demand[d]
 
     model.demand_met = pyo.Constraint(range(len(demand)), rule=rule)
 
 
 def _compute_capacity(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     """Fit what flows to a pool into the IT power of its units."""
-    flows, options = _by(problem.flows["pool"]), _by(problem.options["pool"])
+    flows, options = (
+        positions(problem.flows["pool"]),
+        positions(problem.options["pool"]),
+    )
     it_kw = problem.options["it_kw"].tolist()
 
     def rule(_: pyo.ConcreteModel, p: int) -> Any:  # noqa: ANN401
         terms = [(1.0, model.flow[k]) for k in flows[p]]
         terms += [(-it_kw[m], model.units[m]) for m in options[p]]
-        return _linear(terms) <= 0.0
+        return linear(terms) <= 0.0
 
     model.compute_capacity = pyo.Constraint(sorted(flows), rule=rule)
 
@@ -204,7 +235,7 @@ def _own_limit(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     share = table["rated_kw"] / table["own_limit_kw"]
     limit = dict.fromkeys(table["limit"], 1.0)
     shared = table["limit"].duplicated(keep=False)
-    model.own_limit = _packing(model, table["limit"][shared], share, limit)
+    model.own_limit = packing(model, table["limit"][shared], share, limit)
 
 
 def _site_power(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
@@ -212,7 +243,7 @@ def _site_power(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     table = problem.options
     limit = problem.sites["max_power_kw"].dropna().to_dict()
     shared = table["site"].duplicated(keep=False)
-    model.site_power = _packing(model, table["site"][shared], table["rated_kw"], limit)
+    model.site_power = packing(model, table["site"][shared], table["rated_kw"], limit)
 
 
 def _site_roof(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
@@ -222,18 +253,23 @@ def _site_roof(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     table = problem.options
     limit = problem.sites["roof_area_m2"].dropna().to_dict()
     site = table["site"]
-    model.site_roof = _packing(model, site, table["footprint_m2"], limit)
+    model.site_roof = packing(model, site, table["footprint_m2"], limit)
 
 
 def _grid_rows(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """Fit the draw of all units into the headroom of every row."""
-    matrix, limit = problem.row_terms, problem.rows["limit"].tolist()
-    units = list(model.units.values())
+    """Fit the draw of all units into headroom and what upgrades add to it."""
+    matrix, added = problem.row_terms, problem.upgrade_terms
+    limit = problem.rows["limit"].tolist()
+    units, upgrades = list(model.units.values()), list(model.is_upgraded.values())
+
+    def part(of: sparse.csr_array, e: int) -> Any:  # noqa: ANN401
+        own = slice(of.indptr[e], of.indptr[e + 1])
+        return zip(of.data[own].tolist(), of.indices[own], strict=True)
 
     def rule(_: pyo.ConcreteModel, e: int) -> Any:  # noqa: ANN401
-        part = slice(matrix.indptr[e], matrix.indptr[e + 1])
-        terms = zip(matrix.data[part].tolist(), matrix.indices[part], strict=True)
-        return _linear([(a, units[m]) for a, m in terms]) <= limit[e]
+        terms = [(a, units[m]) for a, m in part(matrix, e)]
+        terms += [(-more, upgrades[u]) for more, u in part(added, e)]
+        return linear(terms) <= limit[e]
 
     filled = np.flatnonzero(np.diff(matrix.indptr)).tolist()
     model.grid_rows = pyo.Constraint(filled, rule=rule)
@@ -244,14 +280,14 @@ def _group_units(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     group = problem.members.set_index("option")["group"]
     limit = problem.groups["max_units"].dropna().to_dict()
     one = pd.Series(1.0, index=problem.options.index)
-    model.group_units = _packing(model, group, one, limit)
+    model.group_units = packing(model, group, one, limit)
 
 
 def _group_power(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     """Cap the draw of a group of sites."""
     group = problem.members.set_index("option")["group"]
     limit = problem.groups["max_kw"].dropna().to_dict()
-    model.group_power = _packing(model, group, problem.options["rated_kw"], limit)
+    model.group_power = packing(model, group, problem.options["rated_kw"], limit)
 
 
 def _group_link(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
@@ -269,14 +305,14 @@ def _group_link(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
 def _share_within_target(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     """Serve enough of each workload within its latency target."""
     flows = problem.flows
-    workload = problem.demands["workload"].to_numpy()[flows["demand"]]
-    members = _by(pd.Series(workload))
+    kind = problem.demands["share_class"].to_numpy()[flows["demand"]]
+    members = positions(pd.Series(kind))
     within = flows["within"].tolist()
 
     def rule(_: pyo.ConcreteModel, w: str) -> Any:  # noqa: ANN401
         least = float(problem.shares[w])
         terms = [(float(within[k]) - least, model.flow[k]) for k in members[w]]
-        return _linear(terms) >= 0.0
+        return linear(terms) >= 0.0
 
     mixed = [
         w
@@ -286,6 +322,24 @@ def _share_within_target(model: pyo.ConcreteModel, problem: ReducedProblem) -> N
     model.share_within_target = pyo.Constraint(mixed, rule=rule)
 
 
+def _local_share(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Serve enough of each zone's demand within its own area."""
+    members = positions(problem.flows["demand"])
+    local = problem.flows["local"].tolist()
+    least = problem.demands["local_share"].tolist()
+
+    def rule(_: pyo.ConcreteModel, d: int) -> Any:  # noqa: ANN401
+        terms = [(float(local[k]) - least[d], model.flow[k]) for k in members[d]]
+        return linear(terms) >= 0.0
+
+    mixed = [
+        d
+        for d, share in enumerate(least)
+        if share > 0.0 and not all(local[k] for k in members.get(d, []))
+    ]
+    model.local_share = pyo.Constraint(mixed, rule=rule)
+
+
 def _budget(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     """Fit the capital of all that is new into the budget, in scaled money."""
     terms = _capital(model, problem)
@@ -293,7 +347,7 @@ def _budget(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
         return
     scale = money_scale(problem)
     budget = problem.budget - problem.constant
-    spent = _linear([(cost / scale, variable) for cost, variable in terms])
+    spent = linear([(cost / scale, variable) for cost, variable in terms])
     model.budget = pyo.Constraint(expr=spent <= budget / scale)
 
 
@@ -304,7 +358,7 @@ def money_scale(problem: ReducedProblem) -> float:
     Parameters
     ----------
     problem : ReducedProblem
-        Costs are taken from its options, flows, sites and groups.
+        Costs are taken from its options, flows, sites, groups and upgrades.
 
     Returns
     -------
@@ -317,6 +371,7 @@ def money_scale(problem: ReducedProblem) -> float:
             problem.flows["cost"],
             problem.sites["fixed_capital"],
             problem.groups["onboarding_cost"],
+            problem.upgrades["capital"],
             problem.demands["unserved_cost"].dropna(),
         ]
     )
@@ -329,43 +384,33 @@ def _capital(
 ) -> list[tuple[float, Any]]:
     """Return the terms of capital; those of units count existing ones too."""
     return [
-        *_terms(problem.sites["fixed_capital"], model.is_open),
-        *_terms(problem.groups["onboarding_cost"], model.is_onboarded),
-        *_terms(problem.options["capital"], model.units),
+        *weighted(problem.sites["fixed_capital"], model.is_open),
+        *weighted(problem.groups["onboarding_cost"], model.is_onboarded),
+        *weighted(problem.options["capital"], model.units),
+        *weighted(problem.upgrades["capital"], model.is_upgraded),
     ]
 
 
-def _terms(weights: pd.Series[float], variable: pyo.Var) -> list[tuple[float, Any]]:
-    """Pair each variable with its weight, leaving out weights of 0."""
-    values = weights.tolist()
-    return [(values[i], x) for i, x in variable.items() if values[i] != 0.0]
-
-
-def _linear(terms: list[tuple[float, Any]]) -> LinearExpression:
-    """Return a sum of weighted variables, the form Pyomo compiles fastest."""
-    return LinearExpression(
-        linear_coefs=[weight for weight, _ in terms],
-        linear_vars=[variable for _, variable in terms],
-    )
-
-
-def _by(keys: pd.Series[Any]) -> dict[Any, list[int]]:
-    """Return the positions at which each key stands."""
-    return {k: list(at) for k, at in keys.groupby(keys).indices.items()}
-
-
-def _packing(
-    model: pyo.ConcreteModel,
-    owner: pd.Series[int],
-    weight: pd.Series[float],
-    limit: dict[Any, float],
-) -> pyo.Constraint:
-    """Cap the weighted units of the options that each owner has."""
-    members = pd.Series(owner.index).groupby(owner.to_numpy()).agg(list)
-    weights = weight.to_dict()
-
-    def rule(_: pyo.ConcreteModel, key: int) -> Any:  # noqa: ANN401
-        terms = [(weights[m], model.units[m]) for m in members[key]]
-        return _linear(terms) <= limit[key]
-
-    return pyo.Constraint([key for key in members.index if key in limit], rule=rule)
+#: What builds each constraint, by the name of its component.
+CONSTRAINTS = {
+    "demand_met": _demand_met,
+    "compute_capacity": _compute_capacity,
+    "open_link": _open_link,
+    "own_limit": _own_limit,
+    "site_power": _site_power,
+    "site_roof": _site_roof,
+    "grid_rows": _grid_rows,
+    "group_units": _group_units,
+    "group_power": _group_power,
+    "group_link": _group_link,
+    "share_within_target": _share_within_target,
+    "local_share": _local_share,
+    "budget": _budget,
+    "units_stay": units_stay,
+    "installation_rate": installation_rate,
+    "upgrades_stay": upgrades_stay,
+    "one_upgrade": one_upgrade,
+    "largest_site": largest_site,
+    "backup_met": backup_met,
+    "backup_capacity": backup_capacity,
+}

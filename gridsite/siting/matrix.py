@@ -64,7 +64,8 @@ class Matrix:
         Parameters
         ----------
         name : str
-            ``units``, ``flow``, ``unserved``, ``is_open`` or ``is_onboarded``.
+            ``units``, ``flow``, ``unserved``, ``is_open``, ``is_onboarded``,
+            ``is_upgraded``, ``largest`` or ``backup``.
         solution : numpy.ndarray of float, shape (n_columns,)
             Values of the columns.
 
@@ -103,6 +104,9 @@ def compile_model(model: pyo.ConcreteModel, problem: ReducedProblem) -> Matrix:
         "unserved": len(problem.demands),
         "is_open": len(problem.sites),
         "is_onboarded": len(problem.groups),
+        "is_upgraded": len(problem.upgrades),
+        "largest": int(problem.sites["pool"].max() + 1) if len(problem.sites) else 0,
+        "backup": len(model.backup),
     }
     columns = {name: np.full(size, -1) for name, size in sizes.items()}
     for i, variable in enumerate(form.columns):

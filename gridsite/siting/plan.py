@@ -10,16 +10,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from gridsite.errors import SolveError
 from gridsite.schemas import check_table
+from gridsite.siting.periods import capital_terms
 from gridsite.siting.reduce import split_flows
 from gridsite.siting.splits import cost_split
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from gridsite.siting.problem import SitingProblem
     from gridsite.siting.reduce import ReducedProblem
 
@@ -56,6 +56,9 @@ class Plan:
         of all units of the row. [kW]
     assignment : pandas.DataFrame
         Table ``assignment``: who is served from where. [kW]
+    upgrades : pandas.DataFrame
+        ``upgrade_id, element, kind, period``: works on the grid, and the period
+        from which each stands.
     unserved : pandas.DataFrame
         ``zone_id, workload, period, it_kw`` of demand that is not served. [kW]
     costs : pandas.Series of float
@@ -80,6 +83,7 @@ class Plan:
     cost_of_safety: float
     plan: pd.DataFrame
     assignment: pd.DataFrame
+    upgrades: pd.DataFrame
     unserved: pd.DataFrame
     costs: pd.Series[float]
     served_share: pd.Series[float]
@@ -120,19 +124,50 @@ def plan_table(
     Returns
     -------
     pandas.DataFrame
-        Options with at least one unit, by site, unit and connection. [kW]
+        Options with at least one unit, by period, site, unit and connection.
+        [kW]
     """
-    table = reduced.options[["site_id", "unit", "port_id"]].assign(
-        period=0,
-        building_id=reduced.options["site_id"].map(
+    options = reduced.options
+    before = options["before"].to_numpy()
+    earlier = np.where(before >= 0, counts[before], options["lower"].to_numpy())
+    table = options[["site_id", "unit", "port_id", "period"]].assign(
+        building_id=options["site_id"].map(
             problem.sites.set_index("site_id")["building_id"]
         ),
-        added=counts - reduced.options["lower"],
+        added=counts - earlier,
         count=counts,
-        rated_kw=counts * reduced.options["rated_kw"],
-        it_kw=counts * reduced.options["it_kw"],
+        rated_kw=counts * options["rated_kw"],
+        it_kw=counts * options["it_kw"],
     )
     return check_table("plan", table[counts > 0].reset_index(drop=True))
+
+
+def upgrade_table(
+    problem: SitingProblem, reduced: ReducedProblem, stands: np.ndarray
+) -> pd.DataFrame:
+    """
+    Return the upgrades that are built.
+
+    Parameters
+    ----------
+    problem : SitingProblem
+        The problem.
+    reduced : ReducedProblem
+        Its reduction.
+    stands : numpy.ndarray of int, shape (n_upgrades,)
+        1 where an upgrade stands.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``upgrade_id, element, kind, period``: the first period of each.
+    """
+    built = reduced.upgrades.loc[stands > 0, ["upgrade_id", "period"]]
+    first = built.groupby("upgrade_id", as_index=False)["period"].min()
+    known = problem.upgrades[["upgrade_id", "element", "kind"]]
+    return known.merge(first, on="upgrade_id").sort_values(
+        "upgrade_id", ignore_index=True
+    )
 
 
 def assignment_table(
@@ -160,16 +195,19 @@ def assignment_table(
     sites = reduced.sites.loc[split["site"], "site_id"].to_numpy()
     table = demands[["zone_id", "workload"]].assign(
         site_id=sites,
-        period=0,
+        period=demands["period"],
         it_kw=split["it_kw"].to_numpy(),
         rtt_ms=split["rtt_ms"].to_numpy(),
     )
-    order = ["zone_id", "workload", "site_id"]
+    order = ["period", "zone_id", "workload", "site_id"]
     return check_table("assignment", table.sort_values(order, ignore_index=True))
 
 
 def cost_terms(
-    problem: SitingProblem, plan: pd.DataFrame, assignment: pd.DataFrame
+    problem: SitingProblem,
+    plan: pd.DataFrame,
+    assignment: pd.DataFrame,
+    upgrades: pd.DataFrame,
 ) -> pd.Series[float]:
     """
     Return the net present cost of a plan by term.
@@ -182,6 +220,8 @@ def cost_terms(
         Table ``plan``.
     assignment : pandas.DataFrame
         Table ``assignment``.
+    upgrades : pandas.DataFrame
+        From `upgrade_table`.
 
     Returns
     -------
@@ -194,34 +234,63 @@ def cost_terms(
     its onboarding.
     """
     option, arc = ["site_id", "unit", "port_id"], ["zone_id", "workload", "site_id"]
-    by_site = problem.site_options.groupby("site_id")["existing_units"].sum()
-    new = set(plan["site_id"]) - set(by_site.index[by_site > 0])
+    existing = problem.site_options.groupby("site_id")["existing_units"].sum()
+    opened = plan.groupby("site_id")["period"].min()
+    opened = opened[~opened.index.isin(existing.index[existing > 0])]
+    worth = problem.periods.set_index("period")["present_value_factor"]
+    years = plan["count"] * plan["period"].map(worth)
+    options = problem.site_options.set_index(option)
+    at_option = pd.MultiIndex.from_frame(plan[option])
+    running = cost_split("site_options", problem.site_options)["unit_per_year"]
     arcs = problem.arcs[problem.arcs["site_id"].isin(assignment["site_id"])]
-    years = problem.present_value_factor
-    weights = {
-        "fixed_capital": pd.Series(1.0, index=pd.Index(sorted(new), name="site_id")),
-        "unit_capital": plan.set_index(option)["added"],
-        "unit_per_year": plan.set_index(option)["count"] * years,
-        "cost_per_it_kw": assignment.set_index(arc)["it_kw"],
-    }
-    parts: list[tuple[str, float]] = []
-    for name, table in (
-        ("sites", problem.sites.set_index("site_id")),
-        ("site_options", problem.site_options.set_index(option)),
-        ("arcs", arcs.set_index(arc)),
-    ):
-        for column, terms in cost_split(name, table).items():
-            weight = weights[column]
-            values = table.loc[weight.index, terms].mul(weight, axis=0).sum()
-            parts += [(term, float(values[term])) for term in terms]
-    parts.append(("onboarding_capital", _onboarding(problem, plan, by_site)))
+    arcs = arcs.set_index([*arc, "period"])
+    at_arc = pd.MultiIndex.from_frame(assignment[[*arc, "period"]])
+    service = cost_split("arcs", problem.arcs)["cost_per_it_kw"]
+    onboarded = _onboarded(problem, plan, existing)
+    parts = [
+        _capital(problem, "sites", "site_id", opened),
+        _capital(problem, "site_options", option, plan.set_index(option)),
+        options.loc[at_option, running].mul(years.to_numpy(), axis=0).sum(),
+        arcs.loc[at_arc, service].mul(assignment["it_kw"].to_numpy(), axis=0).sum(),
+        _capital(problem, "groups", "group_id", onboarded),
+    ]
+    if len(problem.upgrades):
+        built = upgrades.set_index("upgrade_id")["period"]
+        parts.append(_capital(problem, "upgrades", "upgrade_id", built))
     gaps = unserved_table(problem, assignment, all_gaps=True)
     price = gaps["workload"].map(
         problem.workloads.set_index("workload")["unserved_cost"]
     )
-    parts.append(("unserved_present", float((gaps["it_kw"] * price.fillna(0.0)).sum())))
-    named = pd.Series([value for _, value in parts], [_term(name) for name, _ in parts])
-    return named.groupby(level=0, sort=False).sum()
+    price *= gaps["period"].map(worth) / problem.present_value_factor
+    unserved = float((gaps["it_kw"] * price.fillna(0.0)).sum())
+    parts.append(pd.Series({"unserved_present": unserved}))
+    terms = pd.concat([part.rename(_term) for part in parts if len(part)])
+    costs: pd.Series[float] = terms.groupby(level=0, sort=False).sum()
+    return costs
+
+
+def _capital(
+    problem: SitingProblem,
+    name: str,
+    key: str | list[str],
+    items: pd.DataFrame | pd.Series[int],
+) -> pd.Series[float]:
+    """Return the capital of items by term, at the prices of their periods."""
+    index = getattr(problem, name).set_index(key).index
+    once = np.flatnonzero(~index.duplicated())  # a group stands in several rows
+    by_period = capital_terms(problem, name)
+    total = by_period[0].sum() * 0.0
+    for period, prices in enumerate(by_period):
+        if isinstance(items, pd.DataFrame):
+            names = items.index[items["period"] == period]
+            count = items.loc[items["period"] == period, "added"].to_numpy()
+        else:
+            names = items.index[items == period]
+            count = np.ones(len(names))
+        at = once[index[once].get_indexer(names)]
+        total = total + prices.iloc[at].mul(count, axis=0).sum()
+    renamed = {"onboarding_cost": "onboarding_capital", "capital": "upgrade_capital"}
+    return total.rename(renamed)
 
 
 def unserved_table(
@@ -244,12 +313,12 @@ def unserved_table(
     pandas.DataFrame
         ``zone_id, workload, period, it_kw``. [kW]
     """
-    key = ["zone_id", "workload"]
+    key = ["zone_id", "workload", "period"]
     served = assignment.groupby(key)["it_kw"].sum().rename("served")
     table = problem.demand.merge(served, on=key, how="left").sort_values(key)
     table["it_kw"] = table["demand_it_kw"] - table["served"].fillna(0.0)
     kept = table["it_kw"] > _NOISE * table["demand_it_kw"]
-    columns = [*key, "period", "it_kw"]
+    columns = [*key, "it_kw"]
     return table.loc[kept | all_gaps, columns].reset_index(drop=True)
 
 
@@ -276,14 +345,15 @@ def served_share(problem: SitingProblem, assignment: pd.DataFrame) -> pd.Series[
     return (1.0 - gap / need.where(need > 0.0, 1.0)).rename("served_share")
 
 
-def _onboarding(
+def _onboarded(
     problem: SitingProblem, plan: pd.DataFrame, existing: pd.Series[int]
-) -> float:
+) -> pd.Series[int]:
+    """Return the groups that get their first units, and when."""
     groups = problem.groups
-    used = groups.loc[groups["site_id"].isin(plan["site_id"]), "group_id"]
     old = groups.loc[groups["site_id"].map(existing) > 0, "group_id"]
-    new = groups[groups["group_id"].isin(used) & ~groups["group_id"].isin(old)]
-    return float(new.drop_duplicates("group_id")["onboarding_cost"].sum())
+    used = groups.merge(plan[["site_id", "period"]], on="site_id")
+    used = used[~used["group_id"].isin(old)]
+    return used.groupby("group_id")["period"].min()
 
 
 def _term(column: str) -> str:

@@ -24,6 +24,7 @@ from gridsite.errors import (
     SolveError,
 )
 from gridsite.schemas import check_table
+from gridsite.siting.audit import recomputed_cost
 from gridsite.siting.bound import cheapest_service_bound
 from gridsite.siting.check import TOLERANCE, check_plan
 from gridsite.siting.explain import (
@@ -41,6 +42,7 @@ from gridsite.siting.plan import (
     plan_table,
     served_share,
     unserved_table,
+    upgrade_table,
 )
 from gridsite.siting.problem import SitingProblem, add_rows
 from gridsite.siting.reduce import reduce_problem
@@ -93,6 +95,7 @@ class _Solution:
 
     plan: pd.DataFrame
     assignment: pd.DataFrame
+    upgrades: pd.DataFrame
     costs: pd.Series[float]
     bound: float
     own_bound: float
@@ -210,7 +213,8 @@ class _Rounds:
             self._note(0, 0)
             return
         grown = add_rows(self.problem, seen.rows, seen.row_coefficients)
-        broken = check_plan(grown, self.solution.plan, self.solution.assignment)
+        last = self.solution
+        broken = check_plan(grown, last.plan, last.assignment, last.upgrades)
         if broken.empty:
             self.stop = "no row of the replay cuts off the plan that it violates"
         elif len(self.log) + 1 >= max_rounds:
@@ -264,6 +268,7 @@ class _Rounds:
             cost_of_safety=last.objective - first.objective,
             plan=last.plan,
             assignment=last.assignment,
+            upgrades=last.upgrades,
             unserved=unserved_table(self.problem, last.assignment),
             costs=last.costs,
             served_share=served_share(self.problem, last.assignment),
@@ -313,10 +318,13 @@ def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
     counts = np.round(matrix.values("units", point)).astype(np.int64)
     plan = plan_table(problem, reduced, counts)
     assignment = assignment_table(reduced, counts, matrix.values("flow", point))
-    costs = cost_terms(problem, plan, assignment)
+    stands = np.round(matrix.values("is_upgraded", point)).astype(np.int64)
+    upgrades = upgrade_table(problem, reduced, stands)
+    costs = cost_terms(problem, plan, assignment, upgrades)
     solution = _Solution(
         plan=plan,
         assignment=assignment,
+        upgrades=upgrades,
         costs=costs,
         bound=max(answer.bound * matrix.money_scale, cheapest_service_bound(reduced)),
         own_bound=cheapest_service_bound(reduced),
@@ -350,7 +358,8 @@ def _settle_flows(matrix: Matrix, answer: Answer, settings: _Settings) -> np.nda
 
 def _distrust(problem: SitingProblem, solution: _Solution) -> None:
     """Raise if the plan breaks a requirement or its cost is not the solver's."""
-    broken = check_plan(problem, solution.plan, solution.assignment)
+    tables = (solution.plan, solution.assignment, solution.upgrades)
+    broken = check_plan(problem, *tables)
     if len(broken):
         first = broken.iloc[0]
         msg = (
@@ -362,6 +371,10 @@ def _distrust(problem: SitingProblem, solution: _Solution) -> None:
     matrix, objective = solution.matrix, solution.objective
     told = (matrix.cost @ solution.point + matrix.offset) * matrix.money_scale
     size = float(solution.costs.abs().sum())
+    again = recomputed_cost(problem, *tables)
+    if not abs(again - objective) <= 1e-9 * size:
+        msg = f"the plan's cost {objective:.12g} is {again:.12g} when recomputed"
+        raise SolveError(msg, solution.costs)
     if not abs(told - objective) <= TOLERANCE * size:
         msg = f"the solver's cost {told:.9g} is not the plan's cost {objective:.9g}"
         raise SolveError(msg, solution.costs)

@@ -5,9 +5,11 @@ The files were written by Pyomo and read line by line against the mathematics in
 `gridsite.siting.formulation`; a changed file is to be read the same way.
 
 Positions: options 0 and 1 are a node and a rack at one connection of building 0,
-option 2 is a hall at the central site 1.
-Demand 0 is of workload `batch`, which may stay unserved; 1 and 2 are of `web`.
-Pool 0 is the building, pool 1 central.
+option 2 is a hall at the central site 1, option 3 the rack a period later.
+Demand 0 is of workload `batch`, which may stay unserved; 1 and 2 are of `web` and
+have to survive the loss of a site, 1 of a group too. Pool 0 is the building, pool 1
+central. Upgrades 0 and 1 exclude each other, 2 is upgrade 0 a period later. Loss 0
+is of a site of pool 0, loss 1 of group 0.
 """
 
 from pathlib import Path
@@ -31,12 +33,21 @@ CONSTRAINTS = (
     "open_link",
     "own_limit",
     "site_power",
+    "site_roof",
     "grid_rows",
     "group_units",
     "group_power",
     "group_link",
     "share_within_target",
+    "local_share",
     "budget",
+    "units_stay",
+    "installation_rate",
+    "upgrades_stay",
+    "one_upgrade",
+    "largest_site",
+    "backup_met",
+    "backup_capacity",
 )
 
 
@@ -48,6 +59,10 @@ def reduced():
             {
                 "zone_id": ["n", "n", "s"],
                 "workload": ["batch", "web", "web"],
+                "share_class": ["batch", "web", "web"],
+                "period": 0,
+                "local_share": [0.0, 0.0, 0.5],
+                "redundancy": [0, 2, 1],
                 "demand_it_kw": [12.0, 8.0, 5.0],
                 "unserved_cost": [9.0, nan, nan],
             }
@@ -59,20 +74,25 @@ def reduced():
                 "fixed_capital": [0.0, 50.0],
                 "max_power_kw": [40.0, nan],
                 "priced": [False, True],
+                "roof_area_m2": [9.0, nan],
             }
         ),
         options=pd.DataFrame(
             {
-                "site": [0, 0, 1],
-                "pool": [0, 0, 1],
-                "limit": [0, 0, 1],
-                "rated_kw": [12.0, 30.0, 44.0],
-                "it_kw": [10.0, 26.0, 40.0],
-                "own_limit_kw": [24.0, 30.0, nan],
-                "lower": [1, 0, 0],
-                "upper": [2, 1, 3],
-                "capital": [3.0, 7.0, 6.0],
-                "running": [0.5, -1.0, 0.0],
+                "site": [0, 0, 1, 2],
+                "pool": [0, 0, 1, -1],
+                "limit": [0, 0, 1, 2],
+                "period": [0, 0, 0, 1],
+                "rated_kw": [12.0, 30.0, 44.0, 30.0],
+                "it_kw": [10.0, 26.0, 40.0, 26.0],
+                "footprint_m2": [3.0, 5.0, 0.0, 5.0],
+                "own_limit_kw": [24.0, 30.0, nan, nan],
+                "lower": [1, 0, 0, 0],
+                "upper": [2, 1, 3, 2],
+                "capital": [3.0, 7.0, 6.0, 0.0],
+                "running": [0.5, -1.0, 0.0, 0.0],
+                "before": [-1, -1, -1, 1],
+                "paced": [True, True, False, True],
             }
         ),
         arcs=pd.DataFrame(),
@@ -82,11 +102,12 @@ def reduced():
                 "pool": [0, 1, 1, 0],
                 "cost": [2.0, 1.0, 4.0, 2.0],
                 "within": [True, False, False, True],
+                "local": [True, False, False, False],
             }
         ),
         shares=pd.Series({"web": 0.75}),
         rows=pd.DataFrame({"row_id": ["T", "V"], "limit": [1.0, 0.0]}),
-        row_terms=sparse.csr_array([[0.3, 0.75, 0.0], [0.0, 1.0, 0.0]]),
+        row_terms=sparse.csr_array([[0.3, 0.75, 0.0, 0.0], [0.0, 1.0, 0.0, 0.0]]),
         groups=pd.DataFrame(
             {
                 "group_id": ["g", "h"],
@@ -97,6 +118,26 @@ def reduced():
             }
         ),
         members=pd.DataFrame({"group": [0, 0, 1], "option": [0, 1, 2]}),
+        upgrades=pd.DataFrame(
+            {
+                "upgrade_id": ["T2", "T3", "T2"],
+                "period": [0, 0, 1],
+                "capital": [8.0, 12.0, 20.0],
+                "upper": [1, 1, 1],
+                "before": [-1, -1, 0],
+            }
+        ),
+        upgrade_terms=sparse.csr_array([[0.5, 1.25, 0.0], [0.0, 0.0, 0.0]]),
+        excluded=[(0, 1)],
+        pace=pd.Series({0: 2.0, 1: 1.0}),
+        losses=pd.DataFrame(
+            {
+                "period": [0, 0],
+                "pool": [0, -1],
+                "group": [-1, 0],
+                "redundancy": [1, 2],
+            }
+        ),
         budget=100.0,
         constant=-3.0,
     )
@@ -106,7 +147,8 @@ def reduced():
 def test_constraint_reads_as_written(reduced, name, tmp_path):
     model = pyo.ConcreteModel()
     formulation._variables(model, reduced)
-    getattr(formulation, f"_{name}")(model, reduced)
+    build = formulation.CONSTRAINTS.get(name, formulation._cost)
+    build(model, reduced)
     if name != "cost":
         model.nothing = pyo.Objective(expr=0.0)
     written = tmp_path / f"{name}.lp"
@@ -156,7 +198,7 @@ def test_the_compiled_matrix_is_the_model(reduced):
     slack = np.minimum(matrix.row_upper - body, body - matrix.row_lower)
     assert sorted(slack) == pytest.approx(sorted(row.slack() for row in rows))
     assert matrix.grid_rows.sum() == 2
-    assert matrix.integer.sum() == 3 + 1 + 1
+    assert matrix.integer.sum() == 4 + 1 + 1 + 3
     assert matrix.values("unserved", point)[1:].tolist() == [0.0, 0.0]
 
 

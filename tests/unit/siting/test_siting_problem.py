@@ -93,14 +93,14 @@ def test_every_fault_is_reported_at_once(town):
         ("site_options", "available_from"),
     ],
 )
-def test_periods_are_not_modelled_yet_and_say_so(town, name, column):
-    with pytest.raises(ConfigError, match="period"):
+def test_a_period_that_table_periods_does_not_have_is_named(town, name, column):
+    with pytest.raises(DataError, match="period"):
         SitingProblem(**spoil(town(), name, column, 1))
 
 
-def test_redundancy_is_not_modelled_yet_and_says_so(town):
-    with pytest.raises(ConfigError, match="redundancy"):
-        SitingProblem(**spoil(town(), "workloads", "redundancy", 1))
+def test_redundancy_is_none_of_a_site_or_of_a_group(town):
+    with pytest.raises(DataError, match="redundancy is 0"):
+        SitingProblem(**spoil(town(), "workloads", "redundancy", 3))
 
 
 @pytest.mark.parametrize("factor", [0.0, -1.0, np.nan, np.inf])
