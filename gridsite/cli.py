@@ -109,8 +109,27 @@ def hosting(
     ] = None,
     profiles: Annotated[
         Path | None,
-        typer.Option(help="CSV or Parquet of loads: time, then one column per load."),
+        typer.Option(
+            help="CSV or Parquet of loads [kW]: time, then one column per load; or "
+            "long: meter_id, time, kw or kwh."
+        ),
     ] = None,
+    meter_unit: Annotated[
+        str | None, typer.Option(help="Of meters whose columns do not say: kW or kWh.")
+    ] = None,
+    meter_zone: Annotated[
+        str | None, typer.Option(help="Of stamps without one, as Europe/Berlin.")
+    ] = None,
+    meter_links: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet: meter_id, port_id.")
+    ] = None,
+    fill: Annotated[  # noqa: FBT002
+        bool, typer.Option("--fill", help="Fill gaps in meters, and mark them.")
+    ] = False,
+    draw: Annotated[  # noqa: FBT002
+        bool,
+        typer.Option("--draw", help="Draw a meter for loads without one, marked."),
+    ] = False,
     generation: Annotated[
         Generation, typer.Option(help="Off is the safe side for load.")
     ] = Generation.profile,
@@ -178,6 +197,7 @@ def hosting(
     from rich.console import Console
 
     from gridsite.feeder.load_growth import read_committed
+    from gridsite.feeder.meter_options import MeterOptions
     from gridsite.feeder.taps import TapControl
     from gridsite.feeder.typical_days import TYPICAL_NOTE
     from gridsite.hosting.limits import Limits
@@ -206,6 +226,19 @@ def hosting(
         msg = "--tap-target and --tap-deadband need --taps acting"
         raise ConfigError(msg)
     control = TapControl(target_pu=tap_target, deadband_pu=tap_deadband)
+    options = MeterOptions(
+        unit=meter_unit,
+        zone=meter_zone,
+        links=None if meter_links is None else str(meter_links),
+        fill="week" if fill else "refuse",
+        missing="drawn" if draw else "refuse",
+    )
+    meters = None if options == MeterOptions() else options
+    if meters is not None and profiles is None:
+        msg = (
+            "--meter-unit, --meter-zone, --meter-links, --fill, --draw need --profiles"
+        )
+        raise ConfigError(msg)
     check_folder(out, overwrite=overwrite)
     with TemporaryDirectory() as scratch, _progress() as tell:
         tell(0.0, "reading the feeder")
@@ -214,6 +247,7 @@ def hosting(
             choose_loads=LoadChoice(
                 steps=None if steps is None else steps.value,
                 profiles=None if profiles is None else str(profiles),
+                meters=meters,
                 generation=generation.value,
             ),
             limits=limits,

@@ -52,10 +52,28 @@ class FeederSection(_Section):
         return self
 
 
+class MetersSection(_Section):
+    """How the file of profiles is read where it holds meter readings."""
+
+    unit: Literal["W", "kW", "MW", "Wh", "kWh", "MWh"] | None = None
+    zone: str | None = None
+    stamp: Literal["start", "end"] = "start"
+    time_format: str | None = None
+    time_column: str | None = None
+    meter_column: str | None = None
+    value_column: str | None = None
+    fill: Literal["refuse", "week"] = "refuse"
+    max_gap_hours: NotNegative = 3.0
+    min_share: Annotated[float, Field(gt=0.0, le=1.0)] = 0.9
+    missing: Literal["refuse", "drawn"] = "refuse"
+    links: str | None = None
+
+
 class ProfilesSection(_Section):
     """What customers draw: a file, shared shapes, the feeder's own, or a snapshot."""
 
     file: str | None = None
+    meters: MetersSection | None = None
     shapes: str | None = None
     annual_kwh: Positive | None = None
     annual_kwh_by_port: dict[str, Positive] = {}
@@ -65,6 +83,13 @@ class ProfilesSection(_Section):
     snapshot: bool = False
     growth_factor: Positive = 1.0
     generation: Literal["profile", "off"] = "profile"
+
+    @model_validator(mode="after")
+    def _meters_of_a_file(self) -> Self:
+        if self.meters is not None and self.file is None:
+            msg = "meters say how file is read; give profiles.file"
+            raise ValueError(msg)
+        return self
 
 
 class CommittedLoad(_Section):
@@ -119,6 +144,11 @@ class BuildingsSection(_Section):
     max_distance_m: Positive = 50.0
     min_area_m2: NotNegative = 10.0
     access_network: str = "fibre"
+
+    def files(self) -> list[str]:
+        """Return the names of the files that are read."""
+        names = [self.file, self.attributes, self.links, self.street_lines]
+        return [n for n in names if n] + [zone.file for zone in self.exclusions]
 
     @model_validator(mode="after")
     def _one_way_to_connect(self) -> Self:
@@ -316,6 +346,13 @@ class RatingConfig(_Section):
     limits: LimitsSection = LimitsSection()
     hosting: HostingSection = HostingSection()
 
+    def files(self) -> list[str]:
+        """Return the names of the files that are read, beside the feeder's."""
+        profiles = self.profiles
+        names = [profiles.file, profiles.shapes, self.committed.file]
+        names.append(profiles.meters.links if profiles.meters else None)
+        return [name for name in names if name]
+
 
 class StudyConfig(RatingConfig):
     """A whole study file."""
@@ -329,6 +366,10 @@ class StudyConfig(RatingConfig):
     central: list[CentralSection] = []
     economics: EconomicsSection
     solve: SolveSection = SolveSection()
+
+    def files(self) -> list[str]:
+        """Return the names of the files that are read, beside the feeder's."""
+        return [*super().files(), *self.buildings.files(), self.users.file]
 
     @model_validator(mode="after")
     def _units_agree(self) -> Self:

@@ -123,14 +123,11 @@ def fleet_manifest(
     ConfigError
         If a file that all feeders share does not exist.
     """
-    names = [config.profiles.file, config.profiles.shapes, config.committed.file]
-    if isinstance(config, FleetStudyConfig):
-        names += [config.buildings.file, config.users.file]
     return {
         "written_by": "gridsite",
         "schema_version": SCHEMA_VERSION,
         "versions": versions(),
-        "inputs": {name: sha256_of(study.path(name)) for name in names if name},
+        "inputs": {name: sha256_of(study.path(name)) for name in config.files()},
         "seed": config.study.seed,
         "options": config.model_dump(mode="json", exclude={"fleet": {"feeders"}}),
         "feeders": {source.name: source.sha256 for source in sources},

@@ -191,24 +191,6 @@ def study_connections(
     )
 
 
-def place_files(section: BuildingsSection) -> list[str]:
-    """
-    Return the files that the buildings of a study come from.
-
-    Parameters
-    ----------
-    section : BuildingsSection
-        ``[buildings]`` of the study file.
-
-    Returns
-    -------
-    list of str
-        As written in the study file.
-    """
-    names = [section.file, section.attributes, section.links, section.street_lines]
-    return [name for name in names if name] + [z.file for z in section.exclusions]
-
-
 def read_table(path: Path) -> pd.DataFrame:
     """
     Read a plain table; its values stay text where it is a CSV.

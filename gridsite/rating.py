@@ -19,7 +19,9 @@ from gridsite.feeder.load_growth import (
     with_committed_ports,
     without_generation,
 )
-from gridsite.feeder.profiles import constant_profiles, read_profiles
+from gridsite.feeder.meter_options import MeterOptions
+from gridsite.feeder.meter_profiles import read_loads
+from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.feeder.typical_days import typical_steps
@@ -39,8 +41,10 @@ from gridsite.results import (
     assumptions,
     element_table,
     input_hashes,
+    profile_summary,
     replay_summary,
     versions,
+    with_estimates,
 )
 from gridsite.schemas import SCHEMA_VERSION
 
@@ -68,19 +72,22 @@ class LoadChoice:
         where the feeder has profiles or a file gives them.
     profiles : str or None
         File of loads; the feeder's own profiles without it.
+    meters : MeterOptions or None
+        How a file of meter readings is read.
     generation : {"profile", "off"}
         Whether generators follow their profiles.
     """
 
     steps: str | None = None
     profiles: str | None = None
+    meters: MeterOptions | None = None
     generation: str = "profile"
 
     def __call__(self, feeder: Feeder) -> Profiles:
         """Return what the loads of a feeder draw."""
         ports, steps = feeder.load_ports, self.steps
         if self.profiles is not None:
-            read = read_profiles(Path(self.profiles), port_ids=ports.index)
+            read = read_loads(self.profiles, ports, options=self.meters)
             return typical_steps(read) if steps == "576" else read
         if steps is None:
             steps = "snapshot" if feeder.profiles is None else "year"
@@ -213,6 +220,10 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
     loads, limits = dict(options["loads"]), dict(options["limits"])
     if loads["profiles"] is not None:
         loads["profiles"] = str(folder / loads["profiles"])
+    if loads.get("meters") is not None:
+        links = loads["meters"]["links"]
+        links = None if links is None else str(folder / links)
+        loads["meters"] = MeterOptions(**{**loads["meters"], "links": links})
     limits["criteria"] = tuple(limits["criteria"])
     limits["voltage_bands"] = tuple(map(tuple, limits["voltage_bands"]))
     source, taps = manifest["feeder"], options.get("taps")
@@ -306,6 +317,7 @@ def rate_feeder(
         connections = connections.assign(
             service_a=service_a, service_v=volts, assumed=True
         )
+    connections = with_estimates(connections, grid.profiles)
     hosting = hosting_capacity(
         feeder,
         grid.profiles,
@@ -344,6 +356,7 @@ def rate_feeder(
         summary["not_checked"].append("building service (no rating given)")
     if together is not None:
         summary["joint"] = together.total
+    summary |= profile_summary(grid.profiles)
     return Results(
         buildings=_load_buildings(feeder),
         connections=connections,
@@ -352,6 +365,7 @@ def rate_feeder(
         files={path.name: path for path in files},
         joint=None if together is None else together.table,
         joint_splits=None if together is None else together.splits,
+        profile_findings=grid.profiles.findings,
         summary=summary,
         manifest={
             "schema_version": SCHEMA_VERSION,
@@ -390,6 +404,8 @@ def _inputs(source: str, choose_loads: object) -> dict[str, Any]:
     names = [] if _is_name(source) else [source]
     if isinstance(choose_loads, LoadChoice) and choose_loads.profiles is not None:
         names.append(choose_loads.profiles)
+        meters = choose_loads.meters
+        names += [] if meters is None or meters.links is None else [meters.links]
     folder = Path.cwd()
     return {"folder": str(folder), "inputs": input_hashes(names, folder)}
 

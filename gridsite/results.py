@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from gridsite.config import StudyConfig
     from gridsite.feeder.model import Feeder
+    from gridsite.feeder.profiles import Profiles
     from gridsite.hosting.ac_replay import LoadReplay
     from gridsite.hosting.base_case import GridCase
     from gridsite.place_inputs import Places
@@ -107,6 +108,7 @@ def collect(
                 growth=config.profiles.growth_factor,
             ),
         ],
+        **profile_summary(grid.profiles),
         "seconds": round(seconds, 2),
     }
     manifest = {
@@ -121,6 +123,7 @@ def collect(
     return Results(
         buildings=buildings,
         connections=connections,
+        profile_findings=grid.profiles.findings,
         left_out=places.left_out if len(places.left_out) else None,
         hosting=hosting,
         elements=element_table(grid.feeder, replay),
@@ -293,6 +296,11 @@ def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[
     """
     profiles, limits = grid.profiles, grid.limits
     notes = [*grid.notes, *([limits.notice] if limits.notice else [])]
+    if profiles.assumed:
+        notes.append(
+            f"{len(profiles.assumed)} of {len(profiles.port_ids)} loads are estimated, "
+            "or filled at some step"
+        )
     if growth != 1.0:
         notes.append(f"customers draw {growth:g} times what their profiles say")
     if serviced and limits.on("service"):
@@ -302,6 +310,55 @@ def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[
             n_step=len(profiles.time),
         )
     return notes
+
+
+def with_estimates(connections: pd.DataFrame, profiles: Profiles) -> pd.DataFrame:
+    """
+    Return connections of which those with an estimated or filled load are assumed.
+
+    Parameters
+    ----------
+    connections : pandas.DataFrame
+        Table ``connections``.
+    profiles : Profiles
+        What customers draw.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same rows; ``attrs`` stay.
+    """
+    estimated = connections["port_id"].isin(list(profiles.assumed))
+    return connections.assign(assumed=connections["assumed"] | estimated)
+
+
+def profile_summary(profiles: Profiles) -> dict[str, Any]:
+    """
+    Return what was found in the meters behind profiles, for ``summary.json``.
+
+    Parameters
+    ----------
+    profiles : Profiles
+        What customers draw.
+
+    Returns
+    -------
+    dict
+        ``profiles``: loads, how many of them are assumed, and the number of readings
+        by finding; empty where no meters were read.
+    """
+    if profiles.findings is None and not profiles.assumed:
+        return {}
+    counts: dict[Any, Any] = {}
+    if profiles.findings is not None:
+        counts = profiles.findings.groupby("check")["count"].sum().to_dict()
+    return {
+        "profiles": {
+            "loads": len(profiles.port_ids),
+            "assumed": len(profiles.assumed),
+            "findings": {name: int(n) for name, n in counts.items()},
+        }
+    }
 
 
 def input_hashes(names: Iterable[str], folder: Path) -> dict[str, str]:

@@ -27,12 +27,9 @@ from gridsite.feeder.load_growth import (
     with_committed_ports,
     without_generation,
 )
-from gridsite.feeder.profiles import (
-    Profiles,
-    constant_profiles,
-    read_profiles,
-    shape_profiles,
-)
+from gridsite.feeder.meter_options import MeterOptions
+from gridsite.feeder.meter_profiles import read_loads
+from gridsite.feeder.profiles import Profiles, constant_profiles, shape_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.hosting.ac_replay import LoadReplay, replay_loads
@@ -40,11 +37,11 @@ from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
-from gridsite.place_inputs import place_files, study_places
+from gridsite.place_inputs import study_places
 from gridsite.places import read_demand
 from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
-from gridsite.results import collect, input_hashes
+from gridsite.results import collect, input_hashes, with_estimates
 from gridsite.siting import Plan, SitingProblem, solve
 from gridsite.siting_inputs import (
     SitingInputs,
@@ -208,10 +205,16 @@ class Study:
     def _loads_today(self, feeder: Feeder) -> Profiles:
         section, ports = self.config.profiles, feeder.load_ports
         if section.file is not None:
-            return read_profiles(
+            meters, links = section.meters, None
+            if meters is not None and meters.links is not None:
+                links = self.path(meters.links)
+            return read_loads(
                 self.path(section.file),
-                port_ids=ports.index,
+                ports,
+                options=MeterOptions(**meters.model_dump()) if meters else None,
+                links=links,
                 power_factor=section.power_factor,
+                seed=self.config.study.seed,
             )
         if section.shapes is not None:
             return self._shaped(feeder)
@@ -435,6 +438,8 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     )
     demand = _demand(study)
     grid = study.grid(feeder)
+    connections = with_estimates(places.connections, grid.profiles)
+    places = replace(places, connections=connections)
     hosting = hosting_capacity(
         feeder,
         grid.profiles,
@@ -512,9 +517,7 @@ def _demand(study: Study) -> Any:  # noqa: ANN401
 def _hashes(study: Study) -> dict[str, str]:
     """Return the SHA-256 of each input file."""
     config = study.config
-    names = [*place_files(config.buildings), config.users.file]
-    others = (config.profiles.file, config.profiles.shapes, config.committed.file)
-    names += [name for name in others if name]
+    names = config.files()
     if ":" not in config.feeder.source:
         names.append(config.feeder.source)
     for name in names:

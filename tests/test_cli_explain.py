@@ -163,7 +163,7 @@ def test_service(call, town):
     assert limit == pytest.approx(25.0 * 0.4 * 3**0.5, abs=0.005)
     assert below <= limit < above
     assert "√3 · 400 V · 25 A" in shown
-    assert "the rating of the service is an assumption" in shown
+    assert "the rating of the service, or the load" in shown
 
 
 def test_every_option_of_a_rating_is_repeated(call, town, tmp_path, monkeypatch):

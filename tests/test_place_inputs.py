@@ -9,7 +9,7 @@ import shapely
 
 from gridsite import Study
 from gridsite.errors import ConfigError, DataError
-from gridsite.place_inputs import place_files, study_places
+from gridsite.place_inputs import study_places
 
 KEYS = 'id_column = "building_id"'
 
@@ -62,7 +62,7 @@ def test_filters_attributes_and_zones(places):
         "use 'church'",
     ]
     assert found.connections["port_id"].tolist() == ["A1", "A4", "B1", "B2"]
-    assert place_files(study.config.buildings) == [
+    assert study.config.buildings.files() == [
         "roofs.parquet",
         "register.csv",
         "flood.gpkg",

@@ -65,6 +65,10 @@ class Profiles:
         Reactive power where the shape is 1, lagging positive. [kvar]
     source_factor : numpy.ndarray of complex, shape (n_step,), optional
         Factor of the feeder's source voltages at each step; 1 by default. [-]
+    assumed : frozenset of str
+        Ports whose load is estimated, or filled at some step.
+    findings : pandas.DataFrame, optional
+        What was found in the meters behind it (`gridsite.feeder.meters`).
 
     Raises
     ------
@@ -93,6 +97,8 @@ class Profiles:
     p_scale_kw: Floats
     q_scale_kvar: Floats
     source_factor: NDArray[np.complex128] | None = None
+    assumed: frozenset[str] = frozenset()
+    findings: pd.DataFrame | None = None
 
     def __post_init__(self) -> None:
         _check_time(self.time)

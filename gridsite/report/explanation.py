@@ -347,7 +347,7 @@ def explanation_facts(
         "why": reason,
         "step": when,
         "next limit": f"{second} (linear estimate)" if row["second_criterion"] else "",
-        "assumed": "the rating of the service is an assumption" if assumed else "",
+        "assumed": "the rating of the service, or the load" if assumed else "",
     }
 
 

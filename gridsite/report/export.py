@@ -62,6 +62,8 @@ class Results:
         Grid limits the siting kept; cost terms (no contract).
     left_out : pandas.DataFrame, optional
         Buildings without a part in the run, with the reason (no contract).
+    profile_findings : pandas.DataFrame, optional
+        What was found in meter readings (no contract).
     joint, joint_splits : pandas.DataFrame, optional
         What connections can draw together, by feeder and by connection (no
         contract).
@@ -98,6 +100,7 @@ class Results:
     rows: pd.DataFrame | None = None
     costs: pd.DataFrame | None = None
     left_out: pd.DataFrame | None = None
+    profile_findings: pd.DataFrame | None = None
     joint: pd.DataFrame | None = None
     joint_splits: pd.DataFrame | None = None
     summary: dict[str, Any] = field(default_factory=dict)
