@@ -192,8 +192,6 @@ def hosting(
     overwrite: Overwrite = False,  # noqa: FBT002
 ) -> None:
     """Rate every load connection of a feeder: how much more it could draw."""
-    from dataclasses import replace
-
     from rich.console import Console
 
     from gridsite.feeder.load_growth import read_committed
@@ -218,9 +216,9 @@ def hosting(
     def limits(model: Feeder) -> Limits:
         levels = model.nodes["voltage_kv"].tolist()
         norm = Limits.preset(preset) if preset else Limits.for_network(levels)
-        return replace(norm, **own)
+        return norm.changed(**own)
 
-    replace(Limits.preset(preset or "EN50160"), **own)  # refused before reading
+    Limits.preset(preset or "EN50160").changed(**own)  # refused before reading
     queue = None if committed is None else read_committed(committed)
     if taps is Taps.frozen and (tap_target is not None or tap_deadband is not None):
         msg = "--tap-target and --tap-deadband need --taps acting"

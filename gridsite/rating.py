@@ -116,7 +116,8 @@ def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
     feeder : Feeder
         The electrical model.
     limits : Limits
-        Voltage band that the base case is held against.
+        Voltage bands; the base case is held against the widest of the feeder's
+        levels.
 
     Returns
     -------
@@ -128,10 +129,11 @@ def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
     DataError
         If a finding is an error.
     """
+    levels = feeder.nodes["voltage_kv"].tolist() or [1.0]
     findings = check_feeder(
         feeder,
-        voltage_min_pu=limits.voltage_min_pu,
-        voltage_max_pu=limits.voltage_max_pu,
+        voltage_min_pu=limits.voltage_min_of(levels).min(),
+        voltage_max_pu=limits.voltage_max_of(levels).max(),
     )
     # a feeder without a solution is a status of its buildings, not the end
     error = (findings["severity"] == "error") & (findings["check"] != "base case")

@@ -276,9 +276,9 @@ class Study:
         if service is not None:
             own["service_rule"] = service.rule
         if section.preset is not None:
-            return replace(Limits.preset(section.preset), **own)
+            return Limits.preset(section.preset).changed(**own)
         levels = [] if feeder is None else feeder.nodes["voltage_kv"].tolist()
-        return replace(Limits.for_network(levels, country=section.country), **own)
+        return Limits.for_network(levels, country=section.country).changed(**own)
 
     def grid(self, feeder: Feeder) -> GridCase:
         """

@@ -152,7 +152,7 @@ class TestStudyFile:
         text = ('[limits]\npreset = "EN50160"', keys)
         limits = study(text).limits()
         assert limits.name == "ANSI-C84.1-A"
-        assert limits.voltage_min_of([0.4, 20.0]).tolist() == [0.93, 0.95]
+        assert limits.voltage_min_of([0.4, 20.0]).tolist() == [0.93, 0.975]
         assert limits.loading_max_of(["line"], [20.0]).tolist() == [0.6]
 
     def test_norm_and_country_together_are_refused(self, study):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -94,7 +94,8 @@ class Limits:
     Notes
     -----
     Where the values come from: voltage, EN 50160 clause 4.2.2 (plus or minus
-    10 %) or ANSI C84.1 service voltage, range A or B. Voltage change, 3 %, an
+    10 %) or ANSI C84.1 service voltage, range A or B, up to 600 V and above.
+    Voltage change, 3 %, an
     assumption near the 3.3 % of IEC 61000-3-3. Line and transformer current,
     nameplate, without the cyclic 1.5 pu of IEC 60076-7, which rests on cool
     nights. Service, one fuse per phase or NEC 220.87 (`service_headroom_kw`).
@@ -318,6 +319,39 @@ class Limits:
             msg = f"limits: no preset {name!r}; known: {', '.join(PRESETS)}"
             raise ConfigError(msg)
         return replace(cls(), **PRESETS[name], name=name)
+
+    def changed(self, **values: Any) -> Limits:  # noqa: ANN401
+        """
+        Return these limits with values of one's own.
+
+        Parameters
+        ----------
+        **values : object
+            Fields and their values. ``voltage_min_pu`` or ``voltage_max_pu``
+            without ``voltage_bands`` holds at all levels, whatever bands the norm
+            gives to levels.
+
+        Returns
+        -------
+        Limits
+            Changed.
+
+        Examples
+        --------
+        >>> ansi = Limits.preset("ANSI-C84.1-A")
+        >>> ansi.voltage_min_of([0.48, 12.47]).tolist()
+        [0.95, 0.975]
+        >>> ansi.changed(voltage_min_pu=0.93).voltage_min_of([0.48, 12.47]).tolist()
+        [0.93, 0.93]
+        """
+        bands = values.get("voltage_bands", self.voltage_bands)
+        if "voltage_bands" not in values:
+            low, high = values.get("voltage_min_pu"), values.get("voltage_max_pu")
+            bands = tuple(
+                (kv, below if low is None else low, above if high is None else high)
+                for kv, below, above in self.voltage_bands
+            )
+        return replace(self, **{**values, "voltage_bands": bands})
 
     @classmethod
     def for_network(

@@ -12,7 +12,9 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
 #: Norms by name: voltage band, unbalance, percentile rule (share of a week's
-#: 10-minute means, lowest value ever).
+#: 10-minute means, lowest value ever). ANSI C84.1, table 1, service voltage: up to
+#: 600 V a band of its own, above it that of 2.4 to 34.5 kV (12,160 to 13,090 V at
+#: 12,470 V is range A, 11,850 to 13,200 V range B).
 PRESETS: dict[str, dict[str, Any]] = {
     "EN50160": {
         "voltage_min_pu": 0.90,
@@ -22,14 +24,16 @@ PRESETS: dict[str, dict[str, Any]] = {
         "voltage_absolute_min_pu": 0.85,
     },
     "ANSI-C84.1-A": {
-        "voltage_min_pu": 0.95,
+        "voltage_bands": ((0.6, 0.95, 1.05),),
+        "voltage_min_pu": 0.975,
         "voltage_max_pu": 1.05,
         "unbalance_max": 0.03,
         "voltage_percentile": None,
         "voltage_absolute_min_pu": None,
     },
     "ANSI-C84.1-B": {
-        "voltage_min_pu": 0.917,
+        "voltage_bands": ((0.6, 0.917, 1.058),),
+        "voltage_min_pu": 0.95,
         "voltage_max_pu": 1.058,
         "unbalance_max": 0.03,
         "voltage_percentile": None,

@@ -21,10 +21,44 @@ from gridsite.hosting.limits import CRITERIA, Limits
 )
 def test_presets_carry_the_bands_of_the_norms(name, low, high):
     limits = Limits.preset(name)
-    assert (limits.voltage_min_pu, limits.voltage_max_pu) == (low, high)
+    assert limits.voltage_min_of([0.4]).tolist() == [low]
+    assert limits.voltage_max_of([0.4]).tolist() == [high]
     assert limits.name == name
     assert limits.criteria == CRITERIA
     assert limits.unbalance_max == (0.02 if name == "EN50160" else 0.03)
+
+
+@pytest.mark.parametrize(
+    ("name", "kv", "low_v", "high_v"),
+    [  # service voltages of ANSI C84.1, table 1, which rounds to 10 V
+        ("ANSI-C84.1-A", 0.12, 114, 126),
+        ("ANSI-C84.1-A", 0.48, 456, 504),
+        ("ANSI-C84.1-B", 0.12, 110, 127),
+        ("ANSI-C84.1-B", 0.48, 440, 508),
+        ("ANSI-C84.1-A", 4.16, 4050, 4370),
+        ("ANSI-C84.1-A", 12.47, 12160, 13090),
+        ("ANSI-C84.1-A", 34.5, 33640, 36230),
+        ("ANSI-C84.1-B", 4.16, 3950, 4400),
+        ("ANSI-C84.1-B", 12.47, 11850, 13200),
+        ("ANSI-C84.1-B", 34.5, 32780, 36510),
+    ],
+)
+def test_ansi_has_a_band_up_to_600_v_and_one_above(name, kv, low_v, high_v):
+    limits = Limits.preset(name)
+    rounding = 10.0 if kv > 1.0 else 0.5
+    found = [limits.voltage_min_of([kv])[0], limits.voltage_max_of([kv])[0]]
+    assert np.multiply(found, kv * 1e3) == pytest.approx([low_v, high_v], abs=rounding)
+
+
+def test_own_voltage_without_bands_holds_at_all_levels():
+    limits = Limits.preset("ANSI-C84.1-A").changed(voltage_min_pu=0.93)
+    assert limits.voltage_min_of([0.48, 12.47]).tolist() == [0.93, 0.93]
+    assert limits.voltage_max_of([0.48, 12.47]).tolist() == [1.05, 1.05]
+    limits = Limits.preset("ANSI-C84.1-B").changed(
+        voltage_max_pu=1.04, voltage_bands=((1.0, 0.9, 1.1),)
+    )
+    assert limits.voltage_max_of([0.48, 12.47]).tolist() == [1.1, 1.04]
+    assert limits.name == "ANSI-C84.1-B"
 
 
 def test_percentile_rule_is_that_of_the_norm():
