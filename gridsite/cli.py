@@ -435,7 +435,9 @@ def main() -> None:
     try:
         app()
     except GridsiteError as error:
-        line = " ".join(str(error).split())
+        from gridsite.untrusted import printable
+
+        line = printable(" ".join(str(error).split()))
         print(f"gridsite: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
     except OSError as error:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from gridsite.errors import ConfigError, DataError
+from gridsite import untrusted
+from gridsite.errors import ConfigError
 from gridsite.feeder.port_transformers import connection_points, transformer_points
 from gridsite.places import (
     Exclusion,
@@ -215,13 +216,7 @@ def read_table(path: Path) -> pd.DataFrame:
     if path.suffix.lower() not in {".csv", ".parquet"}:
         msg = f"{path}: give a table as CSV or Parquet"
         raise ConfigError(msg)
-    try:
-        if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, dtype=str, encoding="utf-8-sig")
-        return pd.read_parquet(path)
-    except (ValueError, OSError) as error:
-        msg = f"{path}: cannot be read as a table: {str(error).splitlines()[0]}"
-        raise DataError(msg) from error
+    return untrusted.read_table(path, text=True)
 
 
 def _attributes(path: Path) -> pd.DataFrame:

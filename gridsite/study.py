@@ -49,6 +49,7 @@ from gridsite.siting_inputs import (
     priced_unserved,
     siting_inputs,
 )
+from gridsite.untrusted import read_table
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -243,7 +244,7 @@ class Study:
         annual.update(pd.Series(section.annual_kwh_by_port, dtype=float))
         hours = pd.Series(section.full_load_hours, dtype=float)
         return shape_profiles(
-            pd.read_parquet(self.path(str(section.shapes))),
+            read_table(self.path(str(section.shapes))),
             port_ids=ports,
             annual_kwh=annual,
             power_factor=section.power_factor,

@@ -14,8 +14,9 @@ from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.findings import LOW_SOURCE_PU, SEVERITIES, Finding, flag
 from gridsite.feeder.model import Feeder
 from gridsite.feeder.net_checks import NET_CHECKS, Net, positions, ratings
+from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.powerflow import Block, States
-from gridsite.feeder.read_pandapower import feeder_from_net, load_net, read_feeder
+from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

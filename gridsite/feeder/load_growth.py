@@ -17,6 +17,7 @@ import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.units import reactive_kvar
+from gridsite.untrusted import read_table
 
 if TYPE_CHECKING:
     from gridsite.feeder.model import Feeder
@@ -115,15 +116,8 @@ def read_committed(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         msg = f"committed loads: file {str(path)!r} does not exist; give its path"
         raise DataError(msg)
-    try:
-        if path.suffix == ".parquet":
-            table = pd.read_parquet(path)
-        else:
-            table = pd.read_csv(path, dtype={"port": str, "bus": str, "name": str})
-    except (ValueError, OSError) as error:
-        msg = f"{path}: is no table of committed loads ({error}); give CSV or Parquet"
-        raise DataError(msg) from error
-    return committed_loads(table)
+    text = {"port": str, "bus": str, "name": str}
+    return committed_loads(read_table(path, text=text))
 
 
 def committed_loads(table: pd.DataFrame) -> pd.DataFrame:

@@ -8,9 +8,7 @@ power flow to rounding. What cannot be carried is refused by name.
 from __future__ import annotations
 
 import copy
-import json
 import logging
-import random
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,10 +17,10 @@ import pandapower as pp
 import pandas as pd
 import scipy.sparse as sp
 import shapely
-from pandapower import networks
 
 from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.model import Feeder, independent_feeders
+from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.profiles import Profiles
 from gridsite.feeder.tap_table import tap_table
 from gridsite.units import SQRT3
@@ -102,134 +100,6 @@ def read_feeder(
         name = str(getattr(source, "name", "") or "net")
         return feeder_from_net(source, name=name, three_phase=three_phase)
     return feeder_from_net(load_net(source), name=str(source), three_phase=three_phase)
-
-
-def load_net(source: str | Path) -> Any:  # noqa: ANN401
-    """
-    Load a pandapower network by name or from a file.
-
-    Parameters
-    ----------
-    source : str or pathlib.Path
-        As in `read_feeder`.
-
-    Returns
-    -------
-    pandapower.auxiliary.pandapowerNet
-        The network as filed.
-
-    Raises
-    ------
-    ConfigError
-        If the name or file is unknown, or an extra is missing.
-    """
-    text = str(source)
-    if text.startswith("pandapower:"):
-        return _named_net(text.removeprefix("pandapower:"))
-    if text.startswith("simbench:"):
-        return _simbench_net(text.removeprefix("simbench:"))
-    path = Path(source)
-    if not path.is_file():
-        msg = (
-            f"feeder {text!r} is neither a file nor a name; give a .json or .xlsx "
-            "path, pandapower:NAME or simbench:CODE"
-        )
-        raise ConfigError(msg)
-    return _net_from_file(path)
-
-
-def _net_from_file(path: Path) -> Any:  # noqa: ANN401
-    readers = {".json": pp.from_json, ".xlsx": pp.from_excel}
-    if path.suffix.lower() not in readers:
-        msg = (
-            f"{path}: files of type {path.suffix or 'none'!r} are not read; "
-            "use pandapower .json or .xlsx (pickles can run code and are refused)"
-        )
-        raise ConfigError(msg)
-    if path.suffix.lower() == ".json":
-        refuse_foreign_classes(path)
-    try:
-        net = readers[path.suffix.lower()](str(path))
-        if "bus" not in net:
-            raise KeyError("bus")  # noqa: TRY301
-    except ImportError as error:
-        msg = f"{path}: reading .xlsx needs openpyxl; pip install openpyxl"
-        raise ConfigError(msg) from error
-    except Exception as error:
-        msg = f"{path}: not a pandapower network ({error}); save it with pandapower"
-        raise FeederError(msg) from error
-    return net
-
-
-def refuse_foreign_classes(path: Path) -> None:
-    """
-    Refuse a pandapower JSON file that asks for classes of other packages.
-
-    Parameters
-    ----------
-    path : pathlib.Path
-        The file.
-
-    Raises
-    ------
-    FeederError
-        If the file is not JSON, or names a module outside the allow-list.
-    """
-    allowed = ("pandapower", "pandas", "numpy", "networkx", "shapely", "geopandas")
-
-    def check(item: dict[str, Any]) -> dict[str, Any]:
-        module = item.get("_module")
-        if module is not None and str(module).split(".")[0] not in allowed:
-            msg = f"{path}: asks to build {module}.{item.get('_class')}; refused"
-            raise FeederError(msg)
-        inner = item.get("_object")
-        if isinstance(inner, str):
-            # a table as text: decoded as pandapower will; anything else in its
-            # place (such as a path) would make pandapower open another file
-            _loads(inner)
-        return item
-
-    def _loads(text: str) -> None:
-        try:
-            json.loads(text, object_hook=check)
-        except (json.JSONDecodeError, RecursionError) as error:
-            msg = f"{path}: not a JSON file ({error}); save it with pandapower"
-            raise FeederError(msg) from error
-
-    _loads(path.read_text(encoding="utf-8", errors="replace"))
-
-
-def _named_net(name: str) -> Any:  # noqa: ANN401
-    maker = getattr(networks, name, None)
-    if not name.isidentifier() or not callable(maker):
-        close = [n for n in dir(networks) if name.lower()[:5] in n.lower()][:5]
-        msg = f"pandapower has no network called {name!r}; similar: {close}"
-        raise ConfigError(msg)
-    state = random.getstate()
-    random.seed(0)  # some networks are drawn at random: make them the same each time
-    try:
-        net = maker()
-    except TypeError:
-        net = None
-    finally:
-        random.setstate(state)
-    if not isinstance(net, pp.pandapowerNet):
-        msg = f"pandapower:{name} is not a network; give a network of its own"
-        raise ConfigError(msg)
-    return net
-
-
-def _simbench_net(code: str) -> Any:  # noqa: ANN401
-    try:
-        import simbench  # noqa: PLC0415 - optional
-    except ImportError as error:
-        msg = f"simbench:{code} needs SimBench; pip install 'gridsite[simbench]'"
-        raise ConfigError(msg) from error
-    try:
-        return simbench.get_simbench_net(code)
-    except Exception as error:
-        msg = f"SimBench has no grid {code!r}; for example 1-LV-rural3--0-sw"
-        raise ConfigError(msg) from error
 
 
 def feeder_from_net(

@@ -30,6 +30,7 @@ import pyarrow.parquet as pq
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.typical_days import typical_hours
 from gridsite.hosting.envelope_dataset import envelope_time
+from gridsite.untrusted import csv_safe
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -222,7 +223,8 @@ def write_ica(
     first = True
     for table in _tables(envelope, hosting, loads, analysis_date):
         if path.suffix == ".csv":
-            table.to_csv(path, mode="w" if first else "a", header=first, index=False)
+            plain = csv_safe(table, table.select_dtypes(object).columns)
+            plain.to_csv(path, mode="w" if first else "a", header=first, index=False)
         else:
             rows = pa.Table.from_pandas(table, preserve_index=False)
             if writer is None:

@@ -22,6 +22,7 @@ from gridsite.errors import ConfigError, DataError
 from gridsite.places.columns import amounts, text_labels, unique_labels
 from gridsite.places.layers import LONLAT, LayerSource, lonlat, read_layer, source_name
 from gridsite.schemas import check_table
+from gridsite.untrusted import read_table
 
 #: Most H3 cells that one polygon may be spread over.
 MAX_CELLS = 1_000_000
@@ -309,11 +310,4 @@ def _read_table(demand: str | Path | pd.DataFrame | None) -> tuple[pd.DataFrame,
     if not path.is_file():
         msg = f"{path}: no such file"
         raise ConfigError(msg)
-    try:
-        if path.suffix.lower() == ".csv":
-            return pd.read_csv(path, dtype=str, keep_default_na=False), str(path)
-        return pd.read_parquet(path), str(path)
-    except (ValueError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        msg = f"{path}: cannot be read as CSV or Parquet: {reason}"
-        raise DataError(msg) from error
+    return read_table(path, text=True, keep_empty=True), str(path)

@@ -17,6 +17,7 @@ from gridsite.report.page import (
     texts,
     warnings,
 )
+from gridsite.untrusted import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -216,8 +217,7 @@ def plain_text(value: object) -> Text:
     rich.text.Text
         The text.
     """
-    plain = "".join(c if c.isprintable() or c == "\n" else "�" for c in str(value))
-    return Text(plain)
+    return Text(printable(value))
 
 
 def _texts(values: Iterable[object]) -> list[Text]:

@@ -23,8 +23,9 @@ import scipy.sparse as sp
 from pandapower import networks
 from scipy.sparse.csgraph import connected_components
 
+from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.profiles import constant_profiles
-from gridsite.feeder.read_pandapower import load_net, read_feeder
+from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
 

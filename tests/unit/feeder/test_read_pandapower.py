@@ -16,8 +16,9 @@ import pytest
 from pandapower import networks
 
 from gridsite.errors import ConfigError, FeederError
+from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.powerflow import Block, States
-from gridsite.feeder.read_pandapower import load_net, read_feeder
+from gridsite.feeder.read_pandapower import read_feeder
 
 NEEDS_SIMBENCH = pytest.mark.skipif(
     importlib.util.find_spec("simbench") is None, reason="SimBench is not installed"

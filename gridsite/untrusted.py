@@ -1,0 +1,209 @@
+"""Limits for files from elsewhere, and texts of theirs that are safe to show."""
+
+from __future__ import annotations
+
+import stat
+import zipfile
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import pyarrow as pa
+from pyarrow import parquet
+
+from gridsite.errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+#: Largest file that is read whole, and largest sum of an archive's contents. [byte]
+FILE_BYTES, ARCHIVE_BYTES = 512 * 2**20, 256 * 2**20
+
+#: Most files in an archive.
+ARCHIVE_FILES = 1000
+
+#: Most rows and most cells of a table that is read whole.
+TABLE_ROWS, TABLE_CELLS = 5_000_000, 500_000_000
+
+_MIB = 2**20
+
+
+def check_size(path: Path, most: int = FILE_BYTES) -> None:
+    """
+    Refuse a file that is too large to be read whole.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    most : int
+        Largest size. [byte]
+
+    Raises
+    ------
+    DataError
+        If it is larger.
+    """
+    size = path.stat().st_size
+    if size > most:
+        msg = (
+            f"{path}: {size / _MIB:.0f} MiB, at most {most / _MIB:.0f} are read; "
+            "give the part that matters"
+        )
+        raise DataError(msg)
+
+
+def check_archive(path: Path, most: int = ARCHIVE_BYTES) -> list[str]:
+    """
+    Refuse an archive that would unpack to too much, or beside its folder.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        A ZIP archive; Excel workbooks are such.
+    most : int
+        Largest sum of what it holds. [byte]
+
+    Returns
+    -------
+    list of str
+        Names of the files in it.
+
+    Raises
+    ------
+    DataError
+        If it is no archive, too large, encrypted, or names a path outside.
+    """
+    check_size(path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except (zipfile.BadZipFile, ValueError, NotImplementedError) as error:
+        msg = f"{path}: no archive that can be opened ({error}); pack it again"
+        raise DataError(msg) from error
+    size = sum(entry.file_size for entry in entries)
+    if len(entries) > ARCHIVE_FILES or size > most:
+        msg = (
+            f"{path}: unpacks to {len(entries)} files with {size / _MIB:.0f} MiB, at "
+            f"most {ARCHIVE_FILES} with {most / _MIB:.0f} are read; give the part that "
+            "matters"
+        )
+        raise DataError(msg)
+    for entry in entries:
+        name = entry.filename.replace("\\", "/")
+        outside = name.startswith("/") or ":" in name or ".." in name.split("/")
+        if outside or stat.S_ISLNK(entry.external_attr >> 16) or entry.flag_bits & 1:
+            msg = (
+                f"{path}: {printable(entry.filename)!r} is a link, encrypted or leads "
+                "out of the archive; pack plain files again"
+            )
+            raise DataError(msg)
+    return [str(PurePosixPath(entry.filename)) for entry in entries]
+
+
+def read_table(
+    path: Path, *, text: bool | dict[str, type] = False, keep_empty: bool = False
+) -> pd.DataFrame:
+    """
+    Read a CSV or Parquet table whose size is checked before it is loaded.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file; what is not ``.parquet`` is read as CSV in UTF-8.
+    text : bool or dict, default False
+        Whether cells of a CSV file stay text, or those columns that are named.
+    keep_empty : bool, default False
+        Whether an empty cell of a CSV file is an empty text, not a missing value.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The table as filed.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or has too many rows or cells.
+    """
+    try:
+        if path.suffix.lower() == ".parquet":
+            meta = parquet.read_metadata(path)
+            _check_cells(path, meta.num_rows, meta.num_columns)
+            return pd.read_parquet(path)
+        check_size(path, 4 * FILE_BYTES)
+        dtype = str if text is True else (text or None)
+        table = pd.read_csv(
+            path,
+            dtype=dtype,
+            nrows=TABLE_ROWS + 1,
+            encoding="utf-8-sig",
+            keep_default_na=not keep_empty,
+        )
+    except DataError:
+        raise
+    except (ValueError, OSError, pa.ArrowException) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        msg = f"{path}: cannot be read as CSV or Parquet: {reason}"
+        raise DataError(msg) from error
+    _check_cells(path, len(table), table.shape[1])
+    return table
+
+
+def _check_cells(path: Path, rows: int, columns: int) -> None:
+    if rows > TABLE_ROWS or rows * max(columns, 1) > TABLE_CELLS:
+        msg = (
+            f"{path}: {rows} rows of {columns} columns, at most {TABLE_ROWS} rows and "
+            f"{TABLE_CELLS} cells are read; split the file"
+        )
+        raise DataError(msg)
+
+
+def printable(text: object) -> str:
+    """
+    Return a text without control characters, for a terminal or a message.
+
+    Parameters
+    ----------
+    text : object
+        Anything that has a text.
+
+    Returns
+    -------
+    str
+        The text; what cannot be printed is shown as U+FFFD. Line breaks stay.
+
+    Examples
+    --------
+    >>> printable("a" + chr(27) + "[2J")
+    'a\ufffd[2J'
+    """
+    return "".join(c if c.isprintable() or c == "\n" else "\ufffd" for c in str(text))
+
+
+def csv_safe(table: pd.DataFrame, columns: Iterable[str]) -> pd.DataFrame:
+    """
+    Return a table whose texts no spreadsheet takes for formulas.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        The table.
+    columns : iterable of str
+        Columns of text.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A copy: texts that begin with ``=``, ``+``, ``-``, ``@``, a tab or a line
+        break have an apostrophe in front.
+    """
+    safe = table.copy()
+    for column in columns:
+        cells = safe[column].astype(object)
+        risky = cells.map(lambda cell: isinstance(cell, str) and cell[:1] in _FORMULA)
+        safe[column] = cells.where(~risky.astype(bool), "'" + cells.astype(str))
+    return safe
+
+
+_FORMULA = tuple("=+-@\t\r\n")
