@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 import zipfile
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
@@ -102,7 +102,7 @@ def check_archive(path: Path, most: int = ARCHIVE_BYTES) -> list[str]:
 
 
 def read_table(
-    path: Path, *, text: bool | dict[str, type] = False, keep_empty: bool = False
+    path: Path, *, text: bool | Iterable[str] = False, keep_empty: bool = False
 ) -> pd.DataFrame:
     """
     Read a CSV or Parquet table whose size is checked before it is loaded.
@@ -111,7 +111,7 @@ def read_table(
     ----------
     path : pathlib.Path
         The file; what is not ``.parquet`` is read as CSV in UTF-8.
-    text : bool or dict, default False
+    text : bool or iterable of str, default False
         Whether cells of a CSV file stay text, or those columns that are named.
     keep_empty : bool, default False
         Whether an empty cell of a CSV file is an empty text, not a missing value.
@@ -132,10 +132,12 @@ def read_table(
             _check_cells(path, meta.num_rows, meta.num_columns)
             return pd.read_parquet(path)
         check_size(path, 4 * FILE_BYTES)
-        dtype = str if text is True else (text or None)
+        dtype: Any = str
+        if not isinstance(text, bool):
+            dtype = dict.fromkeys(text, str)
         table = pd.read_csv(
             path,
-            dtype=dtype,
+            dtype=dtype if text else None,
             nrows=TABLE_ROWS + 1,
             encoding="utf-8-sig",
             keep_default_na=not keep_empty,

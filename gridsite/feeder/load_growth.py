@@ -116,8 +116,7 @@ def read_committed(path: str | Path) -> pd.DataFrame:
     if not path.is_file():
         msg = f"committed loads: file {str(path)!r} does not exist; give its path"
         raise DataError(msg)
-    text = {"port": str, "bus": str, "name": str}
-    return committed_loads(read_table(path, text=text))
+    return committed_loads(read_table(path, text=("port", "bus", "name")))
 
 
 def committed_loads(table: pd.DataFrame) -> pd.DataFrame:

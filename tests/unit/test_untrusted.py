@@ -34,11 +34,13 @@ from gridsite.untrusted import (
 def bomb(tmp_path):
     """Return an archive that unpacks to 300 MiB."""
     path = tmp_path / "net.xlsx"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        with archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as out:
-            block = bytes(2**20)
-            for _ in range(300):
-                out.write(block)
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive,
+        archive.open("xl/worksheets/sheet1.xml", "w", force_zip64=True) as out,
+    ):
+        block = bytes(2**20)
+        for _ in range(300):
+            out.write(block)
     return path
 
 
@@ -77,7 +79,7 @@ def test_an_archive_with_a_link_or_too_many_files_is_refused(tmp_path):
         check_archive(path)
 
 
-def test_a_file_too_large_is_refused_before_it_is_opened(tmp_path, monkeypatch):
+def test_a_file_too_large_is_refused_before_it_is_opened(tmp_path):
     path = tmp_path / "net.json"
     with path.open("wb") as file:
         file.truncate(untrusted.FILE_BYTES + 1)  # sparse: takes no room
@@ -228,7 +230,8 @@ def test_control_characters_reach_no_terminal(monkeypatch, capsys):
     assert printable(hostile).isprintable()
 
     def fails():
-        raise DataError(f"{hostile}: bad\nnews")
+        msg = f"{hostile}: bad\nnews"
+        raise DataError(msg)
 
     monkeypatch.setattr(cli, "app", fails)
     with pytest.raises(SystemExit) as stop:
