@@ -174,14 +174,40 @@ class ServiceSection(_Section):
     rule: Literal["eu", "nec", "nec-ems"] = "eu"
 
 
-class UsersSection(_Section):
-    """Who needs computing."""
+class NearSection(_Section):
+    """Places of a gazetteer around a point."""
 
-    file: str
+    longitude: Annotated[float, Field(ge=-180.0, le=180.0)]
+    latitude: Annotated[float, Field(ge=-90.0, le=90.0)]
+    radius_km: Positive
+    min_population: Literal[500, 1000, 5000, 15000] = 500
+
+
+class UsersSection(_Section):
+    """Who needs computing, and the cells they are gathered in."""
+
+    file: str | None = None
+    near: NearSection | None = None
+    layer: str | None = None
     generated: bool = False
     users_column: str | None = None
     users_per_point: Positive | None = None
+    it_kw_columns: dict[str, str] | None = None
+    hidden: list[float] = []
+    share: Positive = 1.0
+    cell: Literal["h3", "square"] = "h3"
     h3_resolution: Annotated[int, Field(ge=0, le=15)] = 9
+    size_m: Positive = 250.0
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.file is None) == (self.near is None):
+            msg = "give either file or near"
+            raise ValueError(msg)
+        if self.near is not None and self.it_kw_columns is not None:
+            msg = "near gives inhabitants, and no it_kw_columns"
+            raise ValueError(msg)
+        return self
 
 
 class LatencySection(_Section):
@@ -369,7 +395,20 @@ class StudyConfig(RatingConfig):
 
     def files(self) -> list[str]:
         """Return the names of the files that are read, beside the feeder's."""
-        return [*super().files(), *self.buildings.files(), self.users.file]
+        users = [self.users.file] if self.users.file else []
+        return [*super().files(), *self.buildings.files(), *users]
+
+    @model_validator(mode="after")
+    def _power_of_workloads(self) -> Self:
+        given = self.users.it_kw_columns
+        names = {w.workload for w in self.workloads}
+        if given is not None and set(given) != names:
+            msg = (
+                f"users.it_kw_columns names {sorted(given)}, the workloads are "
+                f"{sorted(names)}; name a column for each"
+            )
+            raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _units_agree(self) -> Self:

@@ -11,10 +11,13 @@ from gridsite import untrusted
 from gridsite.errors import ConfigError
 from gridsite.feeder.port_transformers import connection_points, transformer_points
 from gridsite.places import (
+    Demand,
     Exclusion,
     connect_buildings,
     merge_attributes,
+    near_places,
     read_buildings,
+    read_demand,
     select_buildings,
     street_transformers,
 )
@@ -26,8 +29,9 @@ if TYPE_CHECKING:
 
     import geopandas as gpd
 
-    from gridsite.config import BuildingsSection, ServiceSection
+    from gridsite.config import BuildingsSection, ServiceSection, StudyConfig
     from gridsite.feeder.model import Feeder
+    from gridsite.places.layers import LayerSource
 
     GetPath = Callable[[str], Path]
 
@@ -189,6 +193,45 @@ def study_connections(
         max_distance_m=section.max_distance_m,
         service_a=service.amps if service else None,
         service_v=service.volts if service else None,
+    )
+
+
+def study_demand(config: StudyConfig, path: GetPath) -> Demand:
+    """
+    Return the demand zones of a study and what they ask for.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study file; its ``[users]`` and ``[[workloads]]``.
+    path : callable
+        Turns a name of the study file into a path.
+
+    Returns
+    -------
+    Demand
+        Tables ``zones`` and ``demand``.
+    """
+    section = config.users
+    rows = [(w.workload, w.it_kw_per_user) for w in config.workloads]
+    source: LayerSource = (
+        path(str(section.file))
+        if section.near is None
+        else near_places(**section.near.model_dump())
+    )
+    work = pd.DataFrame(rows, columns=["workload", "it_kw_per_user"])
+    return read_demand(
+        source,
+        layer=section.layer,
+        workloads=work if section.it_kw_columns is None else None,
+        users_column=section.users_column,
+        users_per_point=section.users_per_point,
+        it_kw_columns=section.it_kw_columns,
+        hidden=section.hidden,
+        share=section.share,
+        cell=section.cell,
+        resolution=section.h3_resolution,
+        size_m=section.size_m,
     )
 
 

@@ -37,8 +37,7 @@ from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
-from gridsite.place_inputs import study_places
-from gridsite.places import read_demand
+from gridsite.place_inputs import study_demand, study_places
 from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import collect, input_hashes, with_estimates
@@ -437,7 +436,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     places = study_places(
         study.config.buildings, study.config.service, study.path, feeder
     )
-    demand = _demand(study)
+    demand = study_demand(study.config, study.path)
     grid = study.grid(feeder)
     connections = with_estimates(places.connections, grid.profiles)
     places = replace(places, connections=connections)
@@ -501,18 +500,6 @@ def _compare(
     except SolveError:
         logger.warning("a strategy of the comparison was not solved", exc_info=True)
         return None
-
-
-def _demand(study: Study) -> Any:  # noqa: ANN401
-    section = study.config.users
-    rows = [w.model_dump() for w in study.config.workloads]
-    return read_demand(
-        study.path(section.file),
-        workloads=pd.DataFrame(rows)[["workload", "it_kw_per_user"]],
-        users_column=section.users_column,
-        users_per_point=section.users_per_point,
-        resolution=section.h3_resolution,
-    )
 
 
 def _hashes(study: Study) -> dict[str, str]:

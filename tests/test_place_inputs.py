@@ -9,7 +9,7 @@ import shapely
 
 from gridsite import Study
 from gridsite.errors import ConfigError, DataError
-from gridsite.place_inputs import study_places
+from gridsite.place_inputs import study_demand, study_places
 
 KEYS = 'id_column = "building_id"'
 
@@ -127,3 +127,58 @@ def test_transformers_from_a_column_and_by_size(places):
 def test_keys_that_contradict_one_another_are_refused(places, keys):
     with pytest.raises(ConfigError):
         places(keys)
+
+
+class TestUsers:
+    """Keys of ``[users]``: where the demand of a study comes from."""
+
+    FILE = 'file = "users.csv"\ngenerated = true\nh3_resolution = 11\n'
+
+    @pytest.fixture
+    def demand(self, make_study, tmp_path):
+        def read(keys, prepare=None):
+            path = make_study(tmp_path / "study", (self.FILE, keys + "\n"))
+            if prepare is not None:
+                prepare(path.parent)
+            study = Study.read(path)
+            return study, study_demand(study.config, study.path)
+
+        return read
+
+    def test_squares(self, demand):
+        _, found = demand('file = "users.csv"\ncell = "square"\nsize_m = 50.0')
+        assert found.zones["users"].tolist() == [10.0, 10.0]
+        assert found.zones["zone_id"].str.startswith("50 m").all()
+
+    def test_places_around_a_point(self, demand):
+        study, found = demand(
+            "near = { longitude = 7.88, latitude = 48.45, radius_km = 10.0 }\n"
+            "share = 0.001\nh3_resolution = 6"
+        )
+        assert 50.0 < found.zones["users"].sum() < 300.0
+        assert "users.csv" not in study.config.files()
+
+    def test_power_by_place(self, demand):
+        def prepare(folder):
+            table = pd.DataFrame(
+                {"lon": [7.88, 7.881], "lat": [48.45, 48.451], "rt": 4.0, "night": 1.0}
+            )
+            table.to_csv(folder / "kw.csv", index=False)
+
+        keys = 'file = "kw.csv"\nit_kw_columns = { real-time = "rt", batch = "night" }'
+        _, found = demand(keys, prepare)
+        total = found.demand.groupby("workload")["demand_it_kw"].sum()
+        assert total.to_dict() == pytest.approx({"real-time": 8.0, "batch": 2.0})
+
+    @pytest.mark.parametrize(
+        "keys",
+        [
+            "",
+            'file = "a"\nnear = { longitude = 7.0, latitude = 48.0, radius_km = 1.0 }',
+            'file = "a"\nit_kw_columns = { real-time = "rt" }',
+            'file = "a"\ncell = "triangle"',
+        ],
+    )
+    def test_doubtful_keys_are_refused(self, demand, keys):
+        with pytest.raises(ConfigError):
+            demand(keys)

@@ -12,6 +12,7 @@ from gridsite.places.connect import connect_buildings
 from gridsite.places.demand import Demand, demand_table, demand_zones, read_demand
 from gridsite.places.latency import distance_km, latency_arcs, round_trip_ms
 from gridsite.places.layers import metric_crs
+from gridsite.places.people import near_places, read_people
 from gridsite.places.selection import Exclusion, merge_attributes, select_buildings
 from gridsite.places.streets import street_transformers
 
@@ -28,8 +29,10 @@ __all__ = [
     "latency_arcs",
     "merge_attributes",
     "metric_crs",
+    "near_places",
     "read_buildings",
     "read_demand",
+    "read_people",
     "round_trip_ms",
     "select_buildings",
     "street_transformers",

@@ -1,33 +1,33 @@
 """
 Users and workloads to demand zones.
 
-Users given as points fall into the H3 cell they lie in; users of a polygon are
-spread evenly over the cells whose centres it holds, or fall into the cell of an
-inner point where it holds none. The number of users is kept. Computing power per
-user has no published figure: ``it_kw_per_user`` is an input, and an assumption.
+Users of points, polygons and pixels are gathered in cells (`gridsite.places.cells`);
+their number is kept. Computing power per user has no published figure:
+``it_kw_per_user`` is an input, and an assumption. Where computing power itself is given
+by place, it is gathered as it stands.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import geopandas as gpd
-import h3
 import numpy as np
 import pandas as pd
-import shapely
 
 from gridsite.errors import ConfigError, DataError
+from gridsite.places.cells import Spread, cell_layer, h3_cells, square_cells
 from gridsite.places.columns import amounts, text_labels, unique_labels
-from gridsite.places.layers import LONLAT, LayerSource, lonlat, read_layer, source_name
+from gridsite.places.layers import LayerSource, lonlat, read_layer, source_name
+from gridsite.places.people import RASTERS, read_people
 from gridsite.schemas import check_table
 from gridsite.untrusted import read_table
 
-#: Most H3 cells that one polygon may be spread over.
-MAX_CELLS = 1_000_000
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
-_KM_PER_DEGREE = 111.32
+    import geopandas as gpd
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +55,12 @@ def read_demand(
     layer: str | None = None,
     users_column: str | None = None,
     users_per_point: float | None = None,
+    it_kw_columns: Mapping[str, str] | None = None,
+    hidden: Sequence[float] = (),
+    share: float = 1.0,
+    cell: str = "h3",
     resolution: int = 9,
+    size_m: float = 250.0,
 ) -> Demand:
     """
     Read demand from a layer of users, or from ready zones and their demand.
@@ -63,8 +68,9 @@ def read_demand(
     Parameters
     ----------
     source : path or geopandas.GeoDataFrame
-        With ``workloads`` a layer of users (see ``demand_zones``), with ``demand``
-        the table ``zones``.
+        With ``workloads`` a layer of users (see ``demand_zones``) or a grid of people
+        (GeoTIFF, ASCII grid; extra ``gridsite[places]``), with ``demand`` the table
+        ``zones``.
     workloads : pandas.DataFrame, optional
         Workloads with ``workload`` and ``it_kw_per_user`` (see ``demand_table``).
     demand : path or pandas.DataFrame, optional
@@ -75,8 +81,19 @@ def read_demand(
         As for ``demand_zones``.
     users_per_point : float, optional
         As for ``demand_zones``.
+    it_kw_columns : mapping of str to str, optional
+        Column with the computing power of each workload, in place of ``workloads``;
+        ``users`` are then counted where a column says so. [kW]
+    hidden : sequence of float
+        Codes of a grid that stand for a number that is not told.
+    share : float, default 1.0
+        Users per person of the source (assumption). [-]
+    cell : {"h3", "square"}, default "h3"
+        As for ``demand_zones``.
     resolution : int, default 9
         As for ``demand_zones``.
+    size_m : float, default 250.0
+        As for ``demand_zones``. [m]
 
     Returns
     -------
@@ -86,8 +103,8 @@ def read_demand(
     Raises
     ------
     ConfigError
-        If a file is missing, or not exactly one of ``workloads`` and ``demand`` is
-        given.
+        If a file is missing, or not exactly one of ``workloads``, ``it_kw_columns``
+        and ``demand`` is given.
     DataError
         If a value is negative or missing, or demand names an unknown zone.
     CRSError
@@ -95,25 +112,42 @@ def read_demand(
 
     Examples
     --------
+    >>> import geopandas as gpd
     >>> users = gpd.GeoDataFrame(
-    ...     {"users": [30.0]}, geometry=[shapely.Point(7.89, 48.45)], crs=4326
+    ...     {"users": [30.0]}, geometry=gpd.points_from_xy([7.89], [48.45]), crs=4326
     ... )
     >>> work = pd.DataFrame({"workload": ["game"], "it_kw_per_user": [0.2]})
     >>> read_demand(users, workloads=work).demand["demand_it_kw"].tolist()
     [6.0]
     """
-    if (workloads is None) == (demand is None):
-        msg = "give either workloads (source is users) or demand (source is zones)"
+    if sum(given is not None for given in (workloads, it_kw_columns, demand)) != 1:
+        msg = (
+            "give either workloads (source is users), it_kw_columns (source has kW) or "
+            "demand (source is zones)"
+        )
         raise ConfigError(msg)
-    raw = read_layer(source, layer=layer)
-    if workloads is not None:
+    if not 0.0 < share < np.inf:
+        msg = f"share must be finite and above 0, got {share!r}"
+        raise ConfigError(msg)
+    grid = isinstance(source, str | Path) and Path(source).suffix.lower() in RASTERS
+    if grid:
+        raw = read_people(Path(str(source)), hidden=hidden)
+    else:
+        raw = read_layer(source, layer=layer)
+    if demand is None:
         zones = demand_zones(
             raw,
+            cell=cell,
+            resolution=resolution,
+            size_m=size_m,
             users_column=users_column,
             users_per_point=users_per_point,
-            resolution=resolution,
+            sums=None if it_kw_columns is None else list(it_kw_columns.values()),
         )
-        return Demand(zones=zones, demand=demand_table(zones, workloads))
+        zones["users"] *= share
+        if workloads is not None:
+            return Demand(zones=zones, demand=demand_table(zones, workloads))
+        return _given_power(zones, it_kw_columns or {})
     where = source_name(source)
     zones = lonlat(raw, where)
     zones["zone_id"] = unique_labels(zones, "zone_id", where)
@@ -127,41 +161,47 @@ def demand_zones(
     *,
     cell: str = "h3",
     resolution: int = 9,
+    size_m: float = 250.0,
     users_column: str | None = None,
     users_per_point: float | None = None,
+    sums: Sequence[str] | None = None,
 ) -> gpd.GeoDataFrame:
     """
-    Gather users into H3 cells.
+    Gather users into cells.
 
     Parameters
     ----------
     users : geopandas.GeoDataFrame
         Points or polygons, in any CRS.
-    cell : {"h3"}, default "h3"
-        Kind of cell [1]_.
+    cell : {"h3", "square"}, default "h3"
+        Hexagons [1]_ or squares.
     resolution : int, default 9
         H3 resolution, 0 to 15; cells of 9 have about 0.1 km2.
+    size_m : float, default 250.0
+        Side of a square. [m]
     users_column : str, optional
         Column with the number of users or a weight; without it ``users`` or
         ``weight``.
     users_per_point : float, optional
         Users of every point, where no column says so.
+    sums : sequence of str, optional
+        Further columns to be gathered alike; users need then not be known.
 
     Returns
     -------
     geopandas.GeoDataFrame
-        Table ``zones`` in EPSG:4326, ordered by ``zone_id`` (the H3 index); the sum
-        of ``users`` is that of the input.
+        Table ``zones`` in EPSG:4326, ordered by ``zone_id``, with the columns of
+        ``sums``; each sum is that of the input.
 
     Raises
     ------
     ConfigError
         If an option is out of range, or nothing says how many users there are.
     CRSError
-        If the layer has no CRS or lies outside the globe.
+        If the layer has no CRS, lies outside the globe, or is too wide for squares.
     DataError
-        If a geometry is neither point nor polygon, or a number of users is negative
-        or missing; cells on the antimeridian are refused too.
+        If a geometry is neither point nor polygon, or a number is negative or missing;
+        cells on the antimeridian are refused too.
 
     References
     ----------
@@ -170,6 +210,7 @@ def demand_zones(
 
     Examples
     --------
+    >>> import geopandas as gpd
     >>> users = gpd.GeoDataFrame(
     ...     {"users": [30.0, 12.0]},
     ...     geometry=gpd.points_from_xy([7.89, 7.89], [48.45, 48.45]),
@@ -179,27 +220,51 @@ def demand_zones(
                zone_id  users
     0  891f856dcb7ffff   42.0
     """
-    if cell != "h3" or resolution not in range(16):
-        msg = f"cell must be 'h3', resolution 0 to 15; got {cell!r}, {resolution!r}"
-        raise ConfigError(msg)
-    count = _users(users, users_column, users_per_point)
-    cells = [
-        _cells(shape, resolution) for shape in lonlat(users, "users").geometry.array
+    labels = users.index.to_series().astype(str)
+    known = {"users", "weight"} & set(users) or users_column or users_per_point
+    count = np.zeros(len(users))
+    if sums is None or known:
+        count = _users(users, users_column, users_per_point)
+    values = [amounts(users, name, labels, "users") for name in sums or ()]
+    spread = _spread(lonlat(users, "users"), cell, resolution, size_m)
+    parts = pd.DataFrame({"zone_id": spread.cell, "users": count[spread.row]})
+    for name, value in zip(sums or (), values, strict=True):
+        parts[f"sum {name}"] = value[spread.row]
+    amount = parts.columns.drop("zone_id")
+    parts[amount] = parts[amount].mul(spread.share, axis=0)
+    zones = parts.groupby("zone_id").sum()
+    table = cell_layer(spread, zones.index.tolist())
+    table[list(amount)] = zones.to_numpy()
+    return check_table("zones", table)
+
+
+def _spread(
+    layer: gpd.GeoDataFrame, cell: str, resolution: int, size_m: float
+) -> Spread:
+    if cell == "h3":
+        return h3_cells(layer, resolution)
+    if cell == "square":
+        return square_cells(layer, size_m)
+    msg = f"cell must be 'h3' or 'square', got {cell!r}"
+    raise ConfigError(msg)
+
+
+def _given_power(zones: gpd.GeoDataFrame, columns: Mapping[str, str]) -> Demand:
+    """Return the demand of zones whose computing power is given, by workload."""
+    parts = [
+        pd.DataFrame(
+            {
+                "zone_id": zones["zone_id"],
+                "workload": workload,
+                "period": 0,
+                "demand_it_kw": zones[f"sum {column}"],
+            }
+        )
+        for workload, column in columns.items()
     ]
-    spread = np.array([len(names) for names in cells], dtype=int)
-    zones = (
-        pd.Series(np.repeat(count / spread, spread))
-        .groupby(np.concatenate(cells))
-        .sum()
-        .rename_axis("zone_id")
-        .reset_index(name="users")
-    )
-    outlines = [
-        shapely.Polygon([(lng, lat) for lat, lng in h3.cell_to_boundary(name)])
-        for name in zones["zone_id"]
-    ]
-    table = gpd.GeoDataFrame(zones, geometry=outlines, crs=LONLAT)
-    return check_table("zones", lonlat(table, "H3 cells"))
+    table = pd.concat(parts, ignore_index=True)
+    kept = zones.drop(columns=[c for c in zones if c.startswith("sum ")])
+    return Demand(zones=kept, demand=check_table("demand", table))
 
 
 def demand_table(zones: gpd.GeoDataFrame, workloads: pd.DataFrame) -> pd.DataFrame:
@@ -261,24 +326,6 @@ def _users(
         )
         raise ConfigError(msg)
     return amounts(users, column or known[0], labels, "users")
-
-
-def _cells(shape: shapely.Geometry, resolution: int) -> list[str]:
-    if shape.geom_type == "Point":
-        return [h3.latlng_to_cell(shape.y, shape.x, resolution)]
-    if shape.geom_type not in ("Polygon", "MultiPolygon"):
-        msg = f"users: must be points or polygons, found a {shape.geom_type}"
-        raise DataError(msg)
-    most = shape.area * _KM_PER_DEGREE**2 / h3.average_hexagon_area(resolution)
-    if most > MAX_CELLS:
-        msg = (
-            f"users: a polygon holds up to {most:.0f} cells; choose a lower resolution"
-        )
-        raise ConfigError(msg)
-    inner = shape.representative_point()
-    return h3.geo_to_cells(shape, resolution) or [
-        h3.latlng_to_cell(inner.y, inner.x, resolution)
-    ]
 
 
 def _ready_demand(

@@ -124,10 +124,17 @@ def test_layer_is_checked():
 
 
 @pytest.mark.parametrize(
-    "options", [{"resolution": 16}, {"resolution": -1}, {"cell": "square"}]
+    "options",
+    [
+        {"resolution": 16},
+        {"resolution": -1},
+        {"cell": "triangle"},
+        {"cell": "square", "size_m": 0.0},
+        {"cell": "square", "size_m": float("nan")},
+    ],
 )
 def test_cell_options_out_of_range_are_refused(options):
-    with pytest.raises(ConfigError, match="resolution 0 to 15"):
+    with pytest.raises(ConfigError, match=r"resolution 0 to 15|size_m|or 'square'"):
         demand_zones(city(3), **options)
 
 
