@@ -144,6 +144,9 @@ class BuildingsSection(_Section):
     max_distance_m: Positive = 50.0
     min_area_m2: NotNegative = 10.0
     access_network: str = "fibre"
+    kwh_per_m2: Annotated[dict[str, Positive], Field(min_length=1)] | None = None
+    storeys: Positive | None = None
+    storey_height_m: Positive = 3.0
 
     def files(self) -> list[str]:
         """Return the names of the files that are read."""

@@ -21,6 +21,7 @@ from gridsite.places import (
     select_buildings,
     street_transformers,
 )
+from gridsite.places.energy import estimated_kwh, port_kwh
 from gridsite.places.layers import read_layer
 
 if TYPE_CHECKING:
@@ -107,22 +108,8 @@ def study_buildings(section: BuildingsSection, path: GetPath) -> gpd.GeoDataFram
     geopandas.GeoDataFrame
         Table ``buildings``, with the attributes given, after the filters.
     """
-    buildings = read_buildings(
-        path(section.file),
-        layer=section.layer,
-        id_column=section.id_column,
-        use_column=section.use_column,
-        default_access=section.access_network,
-        min_area_m2=section.min_area_m2,
-    )
-    if section.attributes is not None:
-        buildings = merge_attributes(
-            buildings,
-            _attributes(path(section.attributes)),
-            id_column=section.attributes_id,
-        )
     return select_buildings(
-        buildings,
+        _all_buildings(section, path),
         uses=section.uses,
         max_area_m2=section.max_area_m2,
         min_height_m=section.min_height_m,
@@ -137,6 +124,25 @@ def study_buildings(section: BuildingsSection, path: GetPath) -> gpd.GeoDataFram
             for zone in section.exclusions
         ],
     )
+
+
+def _all_buildings(section: BuildingsSection, path: GetPath) -> gpd.GeoDataFrame:
+    """Return the buildings before the filters."""
+    buildings = read_buildings(
+        path(section.file),
+        layer=section.layer,
+        id_column=section.id_column,
+        use_column=section.use_column,
+        default_access=section.access_network,
+        min_area_m2=section.min_area_m2,
+    )
+    if section.attributes is not None:
+        buildings = merge_attributes(
+            buildings,
+            _attributes(path(section.attributes)),
+            id_column=section.attributes_id,
+        )
+    return buildings
 
 
 def study_connections(
@@ -194,6 +200,41 @@ def study_connections(
         service_a=service.amps if service else None,
         service_v=service.volts if service else None,
     )
+
+
+def study_energy(
+    config: StudyConfig, path: GetPath, feeder: Feeder
+) -> pd.Series[float] | None:
+    """
+    Return the estimated energy of the loads of a study.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study file; ``kwh_per_m2`` of its ``[buildings]``.
+    path : callable
+        Turns a name of the study file into a path.
+    feeder : Feeder
+        The electrical model.
+
+    Returns
+    -------
+    pandas.Series of float, by port id, or None
+        Of all buildings of the file, candidates or not; None where the study does not
+        ask for it. [kWh]
+    """
+    section = config.buildings
+    if section.kwh_per_m2 is None:
+        return None
+    buildings = _all_buildings(section, path)
+    connections = study_connections(section, config.service, path, buildings, feeder)
+    estimates = estimated_kwh(
+        buildings,
+        kwh_per_m2=section.kwh_per_m2,
+        storeys=section.storeys,
+        storey_height_m=section.storey_height_m,
+    )
+    return port_kwh(connections, estimates)
 
 
 def study_demand(config: StudyConfig, path: GetPath) -> Demand:

@@ -37,7 +37,7 @@ from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
-from gridsite.place_inputs import study_demand, study_places
+from gridsite.place_inputs import study_demand, study_energy, study_places
 from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import collect, input_hashes, with_estimates
@@ -213,6 +213,7 @@ class Study:
                 ports,
                 options=MeterOptions(**meters.model_dump()) if meters else None,
                 links=links,
+                annual_kwh=self._estimated_kwh(feeder),
                 power_factor=section.power_factor,
                 seed=self.config.study.seed,
             )
@@ -230,19 +231,32 @@ class Study:
         )
         raise ConfigError(msg)
 
+    def _estimated_kwh(self, feeder: Feeder) -> pd.Series[float] | None:
+        if getattr(self.config, "buildings", None) is None:
+            return None  # a fleet that is rated has no buildings
+        return study_energy(self.config, self.path, feeder)
+
     def _shaped(self, feeder: Feeder) -> Profiles:
         section, ports = self.config.profiles, feeder.load_ports.index
-        if section.annual_kwh is None:
-            msg = "profiles: shapes need annual_kwh, the energy of each load [kWh]"
+        annual = pd.Series(section.annual_kwh, index=ports, dtype=float)
+        estimated = self._estimated_kwh(feeder)
+        if estimated is not None:
+            estimated = estimated[~estimated.index.isin(section.annual_kwh_by_port)]
+            annual.update(estimated)
+        bare = annual.index[annual.isna()].difference(list(section.annual_kwh_by_port))
+        if len(bare):
+            msg = (
+                f"profiles: no energy for {len(bare)} load(s), first {list(bare[:3])}; "
+                "shapes need annual_kwh, or kwh_per_m2 of buildings [kWh]"
+            )
             raise ConfigError(msg)
-        annual = pd.Series(section.annual_kwh, index=ports)
         unknown = sorted(set(section.annual_kwh_by_port) - set(ports))
         if unknown:
             msg = f"profiles.annual_kwh_by_port: no load is called {unknown[:3]}"
             raise ConfigError(msg)
         annual.update(pd.Series(section.annual_kwh_by_port, dtype=float))
         hours = pd.Series(section.full_load_hours, dtype=float)
-        return shape_profiles(
+        shaped = shape_profiles(
             read_table(self.path(str(section.shapes))),
             port_ids=ports,
             annual_kwh=annual,
@@ -251,6 +265,9 @@ class Study:
             shift_weeks=section.shift_weeks,
             full_load_hours=hours if len(hours) else None,
         )
+        if estimated is None:
+            return shaped
+        return replace(shaped, assumed=frozenset(estimated.index.intersection(ports)))
 
     def limits(self, feeder: Feeder | None = None) -> Limits:
         """

@@ -131,3 +131,55 @@ class TestCommand:
         code, _, err = call("hosting", feeder, "--fill", "--out", tmp_path / "out")
         assert code == 2
         assert "--profiles" in err
+
+
+class TestEstimates:
+    """Loads without a meter, by floor area: roofs of 100 m2, 40 kWh/m2, two storeys."""
+
+    KEYS = ('id_column = "building_id"', 'id_column = "building_id"\nstoreys = 2.0\n')
+    PER_M2 = "kwh_per_m2 = { unknown = 40.0 }"
+
+    def test_a_drawn_meter_is_scaled_to_the_building(self, make_study, tmp_path):
+        path = make_study(
+            tmp_path / "study",
+            (FILE, 'file = "ami.csv"\nmeters = { missing = "drawn" }'),
+            (self.KEYS[0], self.KEYS[1] + self.PER_M2),
+        )
+        table = long(path.parent)
+        table[table["meter"] != "B4"].to_csv(path.parent / "ami.csv", index=False)
+        study = Study.read(path)
+        load = study.loads(study.feeder())
+        p = pd.Series(load.power_kw()[0].mean(axis=1), load.port_ids)
+        assert p["B4"] * 8760 == pytest.approx(8000.0, rel=0.01)
+        wide = pd.read_csv(path.parent / "loads.csv")
+        assert p["A1"] == pytest.approx(wide["A1"].mean())
+        assert load.assumed == {"B4"}
+
+    def test_shapes_are_scaled_to_buildings_unless_an_energy_is_given(
+        self, make_study, tmp_path
+    ):
+        keys = 'shapes = "shapes.parquet"\nannual_kwh_by_port = { A1 = 3000.0 }'
+        path = make_study(
+            tmp_path / "study",
+            (FILE, keys),
+            (self.KEYS[0], self.KEYS[1] + self.PER_M2),
+        )
+        time = pd.date_range("2025-01-01", periods=8760, freq="h", tz="UTC")
+        shape = pd.DataFrame({"day": 1.0 + (time.hour > 16)}, time)
+        shape.to_parquet(path.parent / "shapes.parquet")
+        study = Study.read(path)
+        load = study.loads(study.feeder())
+        energy = load.energy_kwh()
+        assert energy["A1"] == pytest.approx(3000.0)
+        np.testing.assert_allclose(energy.drop("A1"), 8000.0, rtol=0.01)
+        assert load.assumed == set(energy.index.drop("A1"))
+
+    def test_a_load_without_any_energy_is_refused(self, make_study, tmp_path):
+        path = make_study(
+            tmp_path / "study",
+            (FILE, 'shapes = "shapes.parquet"'),
+            (self.KEYS[0], self.KEYS[1] + "kwh_per_m2 = { house = 40.0 }"),
+        )
+        study = Study.read(path)
+        with pytest.raises(ConfigError, match=r"no energy for 8 load\(s\), first"):
+            study.loads(study.feeder())
