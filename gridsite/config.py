@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gridsite.cost_presets import with_preset
 from gridsite.errors import ConfigError
 
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
@@ -270,6 +271,7 @@ class UnitSection(_Section):
     installation_capital: NotNegative
     it_life_years: Positive = 5.0
     infrastructure_life_years: Positive = 15.0
+    transport_capital: NotNegative = 0.0
     lead_months: NotNegative = 6.0
     min_power_share: Share = 0.0
 
@@ -293,6 +295,9 @@ class WorkloadSection(_Section):
     min_share_within_target: Share = 0.0
     it_kw_per_user: NotNegative
     unserved_cost: NotNegative | None = None
+    latency_price_per_ms_it_kw_year: NotNegative = 0.0
+    min_local_share: Share = 0.0
+    redundancy: Literal[0, 1, 2] = 0
     site_kinds: list[Literal["building", "central"]] = ["building", "central"]
 
 
@@ -301,6 +306,7 @@ class CentralSection(_Section):
 
     site_id: str
     name: str = ""
+    place: str = ""  # the site that this is a size of
     lat: Annotated[float, Field(ge=-90.0, le=90.0)]
     lon: Annotated[float, Field(ge=-180.0, le=180.0)]
     site_ms: NotNegative = 0.0
@@ -311,11 +317,18 @@ class CentralSection(_Section):
     fixed_life_years: Positive | None = None  # as the infrastructure
     block_kw: Positive
     max_it_kw: Positive
+    grid_limit_kw: Positive | None = None
+    scale_exponent: Annotated[float, Field(gt=0.0, le=1.0)] = 1.0
+    scale_reference_mw: Positive = 50.0
     it_life_years: Positive = 5.0
     infrastructure_life_years: Positive = 20.0
     pue: Annotated[float, Field(ge=1.0)]
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
     lead_months: NotNegative = 24.0
+    power_wait_months: NotNegative = 0.0
+    demand_charge_per_kw_year: NotNegative = 0.0
+    loss_share: Share = 0.0
+    transport_per_it_kw: NotNegative = 0.0
     energy_price_per_kwh: NotNegative
     maintenance_per_it_kw_year: NotNegative = 0.0
     network_per_it_kw_year: NotNegative = 0.0
@@ -326,6 +339,9 @@ class CentralSection(_Section):
     def _holds_a_block(self) -> Self:
         if self.max_it_kw < self.block_kw:
             msg = f"max_it_kw {self.max_it_kw:g} is below block_kw {self.block_kw:g}"
+            raise ValueError(msg)
+        if self.scale_exponent < 1.0 and self.fixed_life_years is not None:
+            msg = "scale_exponent and fixed_life_years; give one of them"
             raise ValueError(msg)
         return self
 
@@ -345,8 +361,74 @@ class EconomicsSection(_Section):
     idle_share: Share = 0.0
     carbon_g_per_kwh: NotNegative = 0.0
     carbon_price_per_t: NotNegative = 0.0
+    demand_charge_per_kw_year: NotNegative = 0.0
+    loss_share: Share = 0.0
+    water_price_per_m3: NotNegative = 0.0
     water_l_per_kwh: NotNegative = 0.0
     budget: Positive | None = None
+
+
+class CostsSection(_Section):
+    """Where figures come from that the study does not give."""
+
+    preset: Literal["vendor-claims", "evidence"]
+    level: Literal["low", "typical", "high"] = "typical"
+    currency_per_usd: Positive = 1.0
+
+
+class _Caps(_Section):
+    """What a group of buildings can have together, and what its first unit costs."""
+
+    max_units: NotNegative | None = None
+    max_kw: NotNegative | None = None
+    onboarding_cost: NotNegative = 0.0
+
+
+class UtilitySection(_Caps):
+    """A utility, its tariff, and the feeders that are its own (none: all others)."""
+
+    name: str
+    feeders: list[str] = []
+    energy_price_per_kwh: NotNegative | None = None
+    demand_charge_per_kw_year: NotNegative | None = None
+
+
+class GroupSection(_Caps):
+    """A group of buildings."""
+
+    group_id: str
+    kind: Literal["feeder", "transformer", "area"] = "area"
+    feeders: list[str] = []
+    buildings: list[str] = []
+
+
+class ExistingSection(_Section):
+    """Units that stand already."""
+
+    site_id: str
+    unit: str
+    count: Annotated[int, Field(ge=1)]
+
+
+class PeriodsSection(_Section):
+    """Deployment periods of equal length; the last lasts until the horizon."""
+
+    count: Annotated[int, Field(ge=1)] = 1
+    months: Positive = 12.0
+    demand_factor: list[NotNegative] = []
+    background_factor: list[Positive] = []
+    it_price_factor: list[Positive] = []
+    infrastructure_price_factor: list[Positive] = []
+    max_added_units: list[NotNegative] = []
+
+    @model_validator(mode="after")
+    def _one_value_each(self) -> Self:
+        for name in type(self).model_fields:
+            values = getattr(self, name)
+            if isinstance(values, list) and len(values) not in (0, self.count):
+                msg = f"{name} has {len(values)} value(s) for {self.count} period(s)"
+                raise ValueError(msg)
+        return self
 
 
 class SolveSection(_Section):
@@ -393,6 +475,11 @@ class StudyConfig(RatingConfig):
     units: Annotated[list[UnitSection], Field(min_length=1)]
     workloads: Annotated[list[WorkloadSection], Field(min_length=1)]
     central: list[CentralSection] = []
+    costs: CostsSection | None = None
+    utilities: list[UtilitySection] = []
+    groups: list[GroupSection] = []
+    existing: list[ExistingSection] = []
+    periods: PeriodsSection = PeriodsSection()
     economics: EconomicsSection
     solve: SolveSection = SolveSection()
 
@@ -409,6 +496,17 @@ class StudyConfig(RatingConfig):
             msg = (
                 f"users.it_kw_columns names {sorted(given)}, the workloads are "
                 f"{sorted(names)}; name a column for each"
+            )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _periods_end_before_the_horizon(self) -> Self:
+        last = self.periods.months / 12.0 * (self.periods.count - 1)
+        if last >= self.economics.horizon_years:
+            msg = (
+                f"periods: the last starts after {last:g} years, beyond the horizon of "
+                f"{self.economics.horizon_years:g}"
             )
             raise ValueError(msg)
         return self
@@ -481,7 +579,7 @@ def read_config(path: str | Path) -> StudyConfig:
         If the file is missing, is not TOML, or has a wrong key or value; all
         wrong keys are named.
     """
-    return _checked(StudyConfig, _content(path), path)
+    return _checked(StudyConfig, with_preset(_content(path)), path)
 
 
 def read_fleet_config(path: str | Path) -> FleetConfig | FleetStudyConfig:
@@ -505,7 +603,7 @@ def read_fleet_config(path: str | Path) -> FleetConfig | FleetStudyConfig:
     """
     content = _content(path)
     if _SITING & content.keys():
-        return _checked(FleetStudyConfig, content, path)
+        return _checked(FleetStudyConfig, with_preset(content), path)
     return _checked(FleetConfig, content, path)
 
 

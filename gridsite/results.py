@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import shapely
 
+from gridsite import strategies
 from gridsite.hosting.limits import NOT_CHECKED, Limits
 from gridsite.hosting.service import service_notes
 from gridsite.hosting.voltage_quality import voltage_rule_summary
@@ -78,11 +79,12 @@ def collect(
     """
     plan, replay = plans["hybrid"]
     buildings, connections = places.buildings, places.connections
-    comparison = inputs.comparison(
+    comparison = strategies.comparison(
+        inputs,
         {
             name: (p, r.elements["plan_peak_percent"].max(), _extra_losses(grid, r))
             for name, (p, r) in plans.items()
-        }
+        },
     )
     unknown = int(connections["service_a"].isna().sum())
     service = [f"building service (no rating for {unknown} of {len(connections)})"]
@@ -92,6 +94,7 @@ def collect(
         "study": config.study.name,
         "place": config.study.place,
         **_plan_summary(config, plan),
+        **strategies.months_of(inputs, plan),
         **checked,
         "buildings": {
             **buildings.attrs.get("report", {}),
@@ -136,6 +139,7 @@ def collect(
         plan=plan.plan,
         assignment=plan.assignment,
         comparison=comparison,
+        timeline=strategies.timeline(inputs, plan),
         violations=replay.violations,
         rows=plan.rows,
         costs=plan.costs.rename_axis("term").rename("present_cost").reset_index(),
@@ -187,8 +191,9 @@ def element_table(feeder: Feeder, replay: LoadReplay) -> gpd.GeoDataFrame:
 def _plan_summary(config: StudyConfig, plan: Plan) -> dict[str, Any]:
     """Return the headline figures of a plan."""
     economics = config.economics
-    at_buildings = plan.plan[plan.plan["port_id"] != ""]
-    central = plan.plan[plan.plan["port_id"] == ""]
+    last = strategies.final(plan.plan)
+    at_buildings = last[last["port_id"] != ""]
+    central = last[last["port_id"] == ""]
     return {
         "status": plan.status,
         "stopped_because": plan.stopped_because,

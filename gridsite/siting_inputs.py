@@ -1,12 +1,8 @@
-"""
-From rated buildings, zones and prices to the tables of the siting problem.
-
-And back: cost, latency, carbon and water of plans, side by side.
-"""
+"""From rated buildings, zones and prices to the tables of the siting problem."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
@@ -18,25 +14,22 @@ from gridsite.places import access_times_ms, distance_km, latency_arcs
 from gridsite.siting import (
     Economics,
     SitingProblem,
-    allow_unserved,
     arc_cost_terms,
-    restrict_sites,
     site_cost_terms,
     unit_cost_terms,
 )
-from gridsite.units import HOURS_PER_YEAR
+from gridsite.siting_groups import (
+    LOCAL,
+    existing_counts,
+    group_rows,
+    sized_central,
+    utility_of,
+)
+from gridsite.siting_time import factor_rows, lead_periods, over_periods, period_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from gridsite.config import CentralSection, StudyConfig, UnitSection
     from gridsite.siting import Plan
-
-#: Unserved demand costs this many times a full unit's cost of serving it.
-_UNSERVED_FACTOR = 3.0
-
-#: Cost terms of capital in chips and servers, apart from all other capital.
-_IT_TERMS = ("it_hardware_capital",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +43,8 @@ class SitingInputs:
         The study.
     units, workloads, sites, site_options, demand, arcs : pandas.DataFrame
         Contracts of those names; ``sites`` has geometry.
+    groups, periods, capital_factors : pandas.DataFrame
+        Contracts of those names.
     zones : geopandas.GeoDataFrame
         Demand zones.
     present_value_factor : float
@@ -64,6 +59,9 @@ class SitingInputs:
     sites: gpd.GeoDataFrame
     site_options: pd.DataFrame
     arcs: pd.DataFrame
+    groups: pd.DataFrame
+    periods: pd.DataFrame
+    capital_factors: pd.DataFrame
     present_value_factor: float
 
     def problem(
@@ -91,6 +89,9 @@ class SitingInputs:
             arcs=self.arcs,
             rows=rows,
             row_coefficients=row_coefficients,
+            groups=self.groups,
+            periods=self.periods,
+            capital_factors=self.capital_factors,
             present_value_factor=self.present_value_factor,
             budget=self.config.economics.budget,
         )
@@ -110,7 +111,12 @@ class SitingInputs:
             ``site_id, name, lon, lat, distance_km, it_kw`` of each.
         """
         central = self.sites[self.sites["kind"] == "central"]
-        served = plan.assignment.groupby("site_id")["it_kw"].sum()
+        flow = plan.assignment
+        last = flow[flow["period"] == flow["period"].max()]
+        served = last.groupby("site_id")["it_kw"].sum()
+        sizes = {c.site_id for c in self.config.central if c.place}
+        unused = central["site_id"].isin(sizes) & ~central["site_id"].isin(served.index)
+        central = central[~unused]
         if central.empty:
             return []
         far = distance_km(self.zones, central).mean()
@@ -126,92 +132,6 @@ class SitingInputs:
             }
             for site in central.itertuples()
         ]
-
-    def comparison(
-        self, plans: Mapping[str, tuple[Plan, float, float]]
-    ) -> pd.DataFrame:
-        """
-        Return strategies side by side.
-
-        Parameters
-        ----------
-        plans : mapping of str to (Plan, float, float)
-            By strategy: the plan, the peak loading of any element [%], and the
-            losses it adds in a year [MWh].
-
-        Returns
-        -------
-        pandas.DataFrame
-            Contract ``comparison``. Costs are net present costs of what is
-            served; ``comparable`` is False where a strategy serves another
-            share of the demand than the hybrid.
-        """
-        rows = [
-            self._compared(name, *plans[name])
-            for name in ("distributed", "central", "hybrid")
-            if name in plans
-        ]
-        table = pd.DataFrame(rows)
-        share = table.set_index("strategy")["served_share"]
-        own = share.get("hybrid", share.max())
-        table["comparable"] = (table["served_share"] - own).abs() < 1e-6
-        return table
-
-    def _compared(
-        self, name: str, plan: Plan, peak_percent: float, losses_mwh: float
-    ) -> dict[str, Any]:
-        costs = plan.costs.drop("unserved_present", errors="ignore")
-        costs = costs.drop([c for c in costs.index if c.startswith("unserved")])
-        # the network of a site is paid by the year, though it is a term per site
-        costs = costs.rename({"site_network_capital": "site_network_present"})
-        it = costs.index.isin(_IT_TERMS)
-        capital = costs.index.str.endswith("_capital")
-        energy = self._energy(plan)
-        return {
-            "strategy": name,
-            "status": plan.status,
-            "objective": float(costs.sum()),
-            "gap": plan.gap,
-            "served_share": float(
-                min(
-                    1.0,
-                    plan.assignment["it_kw"].sum() / self.demand["demand_it_kw"].sum(),
-                )
-            ),
-            "it_hardware_present": float(costs[it].sum()),
-            "infrastructure_present": float(costs[capital & ~it].sum()),
-            **_running(costs[~capital]),
-            **_rtt(plan.assignment, self.config),
-            "units": int(plan.plan.loc[plan.plan["port_id"] != "", "count"].sum()),
-            "months_to_full": self._months(plan),
-            "losses_mwh_per_year": losses_mwh,
-            "peak_loading_percent": float(peak_percent),
-            **energy,
-        }
-
-    def _months(self, plan: Plan) -> float:
-        """Return the longest lead time of what the plan builds. [months]"""
-        used = plan.plan.loc[plan.plan["added"] > 0, "unit"]
-        months = self.units.set_index("unit")["lead_months"]
-        return float(months.reindex(used).max()) if len(used) else 0.0
-
-    def _energy(self, plan: Plan) -> dict[str, float]:
-        """Return a year's energy, carbon and water of a plan."""
-        economics = self.config.economics
-        idle, busy = economics.idle_share, economics.utilisation
-        sites = self.sites.set_index("site_id")
-        at = plan.plan.merge(self.units[["unit", "pue"]], on="unit")
-        idle_kw = (at["it_kw"] * at["pue"]).groupby(at["site_id"]).sum() * idle
-        served = plan.assignment.groupby("site_id")["it_kw"].sum()
-        pue = at.groupby("site_id")["pue"].mean()
-        kw = idle_kw.add(served * pue * (1.0 - idle) * busy, fill_value=0.0)
-        mwh = kw * HOURS_PER_YEAR / 1e3
-        by_site = sites.reindex(mwh.index)
-        return {
-            "energy_mwh_per_year": float(mwh.sum()),
-            "carbon_t_per_year": float((mwh * by_site["carbon_g_per_kwh"]).sum() / 1e3),
-            "water_m3_per_year": float((mwh * by_site["water_l_per_kwh"]).sum()),
-        }
 
 
 def siting_inputs(
@@ -247,6 +167,7 @@ def siting_inputs(
     DataError
         If no building can host a unit and there is no central site.
     """
+    config = sized_central(config)
     economics = Economics(
         horizon_years=config.economics.horizon_years,
         real_discount_rate=config.economics.discount_rate,
@@ -255,6 +176,7 @@ def siting_inputs(
     )
     open_to = hosting[(hosting["firm_status"] == "ok") & (hosting["firm_kw"] > 0.0)]
     options = _building_options(config, buildings, open_to)
+    options = existing_counts(config, options)
     options = pd.concat([options, _central_options(config)], ignore_index=True)
     if not len(options):
         msg = "no building can host a unit and no central site is given; see hosting"
@@ -265,6 +187,8 @@ def siting_inputs(
     sites = _sites(config, buildings, options, economics)
     workloads = _workloads(config)
     arcs = _arcs(config, zones, workloads, sites, economics)
+    periods = period_rows(config, economics)
+    demand, arcs = over_periods(config, periods, demand.assign(area=LOCAL), arcs)
     return SitingInputs(
         config=config,
         units=_units(config),
@@ -274,68 +198,20 @@ def siting_inputs(
         sites=sites,
         site_options=options,
         arcs=arcs,
+        groups=group_rows(config, pd.DataFrame(sites)),
+        periods=periods,
+        capital_factors=factor_rows(config, economics, options, pd.DataFrame(sites)),
         present_value_factor=economics.present_value_factor,
     )
 
 
-def compare_strategies(problem: SitingProblem) -> dict[str, SitingProblem]:
-    """
-    Return the same problem with buildings alone and with central sites alone.
-
-    Demand that no site of a strategy can reach is left out of it; the shares
-    served say so.
-
-    Parameters
-    ----------
-    problem : SitingProblem
-        The hybrid problem.
-
-    Returns
-    -------
-    dict of str to SitingProblem
-        By strategy; one without any demand that it could serve is left out.
-    """
-    found = {}
-    for name, kind in (("distributed", "building"), ("central", "central")):
-        if not (problem.sites["kind"] == kind).any():
-            continue
-        alone = restrict_sites(problem, [kind])
-        key = ["zone_id", "workload", "period"]
-        reached = pd.MultiIndex.from_frame(alone.arcs[key].drop_duplicates())
-        demand = alone.demand
-        demand = demand[pd.MultiIndex.from_frame(demand[key]).isin(reached)]
-        if len(demand):
-            found[name] = replace(alone, demand=demand)
-    return found
-
-
-def priced_unserved(problem: SitingProblem) -> SitingProblem:
-    """
-    Return a problem in which demand may stay unserved at a high price.
-
-    Parameters
-    ----------
-    problem : SitingProblem
-        The problem.
-
-    Returns
-    -------
-    SitingProblem
-        Unserved demand costs three times what a full unit costs for it, so
-        that only demand that would leave a unit mostly idle is given up.
-    """
-    unit_it = problem.site_options["unit"].map(problem.units.set_index("unit")["it_kw"])
-    run = problem.present_value_factor * problem.site_options["unit_per_year"]
-    fixed = problem.site_options["site_id"].map(
-        problem.sites.set_index("site_id")["fixed_capital"]
-    )
-    dearest = ((problem.site_options["unit_capital"] + run + fixed) / unit_it).max()
-    price = _UNSERVED_FACTOR * float(dearest + problem.arcs["cost_per_it_kw"].max())
-    return allow_unserved(problem, price)
-
-
 def _block(central: CentralSection) -> str:
     return f"{central.site_id}-block"
+
+
+def _wait_months(central: CentralSection) -> float:
+    """Return the time until a central site stands and has power. [months]"""
+    return max(central.lead_months, central.power_wait_months)
 
 
 def _units(config: StudyConfig) -> pd.DataFrame:
@@ -351,7 +227,7 @@ def _units(config: StudyConfig) -> pd.DataFrame:
             + unit.infrastructure_capital
             + unit.installation_capital,
             "life_years": unit.it_life_years,
-            "lead_periods": 0,
+            "lead_periods": lead_periods(config, unit.lead_months),
             "min_power_share": unit.min_power_share,
             "pue": unit.pue,
             "lead_months": unit.lead_months,
@@ -372,10 +248,10 @@ def _units(config: StudyConfig) -> pd.DataFrame:
                 + (central.capital_per_mw_it + central.grid_connection_per_mw) / 1e3
             ),
             "life_years": central.it_life_years,
-            "lead_periods": 0,
+            "lead_periods": lead_periods(config, _wait_months(central)),
             "min_power_share": 0.0,
             "pue": central.pue,
-            "lead_months": central.lead_months,
+            "lead_months": _wait_months(central),
         }
         for central in config.central
     ]
@@ -404,6 +280,7 @@ def _building_options(
                 "available_from": 0,
                 "own_limit_kw": at["firm_kw"].to_numpy(),
                 **_unit_prices(config, unit),
+                **_tariff(config, unit, at["feeder_id"]),
             }
         )
         parts.append(part[part["max_units"] > 0])
@@ -415,18 +292,47 @@ def _unit_prices(config: StudyConfig, unit: UnitSection) -> dict[str, float]:
     return {
         "it_kw": unit.it_kw,
         "pue": unit.pue,
-        # idle draw pays for its carbon with its energy
-        "tariff_per_kwh": economics.building_energy_price_per_kwh
-        + economics.carbon_g_per_kwh / 1e6 * economics.carbon_price_per_t,
         "it_hardware_price": unit.it_capital,
         "it_hardware_life_years": unit.it_life_years,
         "infrastructure_price": unit.infrastructure_capital,
         "infrastructure_life_years": unit.infrastructure_life_years,
         "installation_price": unit.installation_capital,
         "installation_life_years": economics.horizon_years,
+        "transport_price": unit.transport_capital,
+        "transport_life_years": economics.horizon_years,
         "host_per_year": economics.host_payment_per_unit_year.get(unit.unit, 0.0),
         "maintenance_per_year": economics.maintenance_per_it_kw_year * unit.it_kw,
     }
+
+
+def _tariff(
+    config: StudyConfig, unit: UnitSection, feeders: pd.Series[str]
+) -> dict[str, np.ndarray]:
+    """Return what the draw of a unit costs at the tariff of each feeder's utility."""
+    economics = config.economics
+    energy, charge = [], []
+    for feeder in feeders:
+        price, per_kw = _utility_prices(config, feeder)
+        # idle draw pays for its carbon, losses and water with its energy
+        carbon = economics.carbon_g_per_kwh / 1e6 * economics.carbon_price_per_t
+        water = economics.water_l_per_kwh / 1e3 * economics.water_price_per_m3
+        energy.append(price * (1.0 + economics.loss_share) + carbon + water)
+        charge.append(per_kw * unit.rated_kw)
+    return {
+        "tariff_per_kwh": np.array(energy, dtype=float),
+        "demand_charge_per_year": np.array(charge, dtype=float),
+    }
+
+
+def _utility_prices(config: StudyConfig, feeder_id: str) -> tuple[float, float]:
+    """Return the energy price [money/kWh] and demand charge [money/kW a]."""
+    economics, utility = config.economics, utility_of(config, feeder_id)
+    energy = None if utility is None else utility.energy_price_per_kwh
+    charge = None if utility is None else utility.demand_charge_per_kw_year
+    return (
+        economics.building_energy_price_per_kwh if energy is None else energy,
+        economics.demand_charge_per_kw_year if charge is None else charge,
+    )
 
 
 def _central_options(config: StudyConfig) -> pd.DataFrame:
@@ -441,8 +347,12 @@ def _central_options(config: StudyConfig) -> pd.DataFrame:
             "own_limit_kw": np.nan,
             "it_kw": central.block_kw,
             "pue": central.pue,
-            "tariff_per_kwh": central.energy_price_per_kwh
-            + central.carbon_g_per_kwh / 1e6 * config.economics.carbon_price_per_t,
+            "tariff_per_kwh": central.energy_price_per_kwh * (1.0 + central.loss_share)
+            + central.carbon_g_per_kwh / 1e6 * config.economics.carbon_price_per_t
+            + central.water_l_per_kwh / 1e3 * config.economics.water_price_per_m3,
+            "demand_charge_per_year": central.demand_charge_per_kw_year
+            * central.block_kw
+            * central.pue,
             "it_hardware_price": central.it_capital_per_kw * central.block_kw,
             "it_hardware_life_years": central.it_life_years,
             "infrastructure_price": (
@@ -453,6 +363,8 @@ def _central_options(config: StudyConfig) -> pd.DataFrame:
             "infrastructure_life_years": central.infrastructure_life_years,
             "installation_price": 0.0,
             "installation_life_years": config.economics.horizon_years,
+            "transport_price": central.transport_per_it_kw * central.block_kw,
+            "transport_life_years": config.economics.horizon_years,
             "host_per_year": 0.0,
             "maintenance_per_year": central.maintenance_per_it_kw_year
             * central.block_kw,
@@ -487,6 +399,8 @@ def _sites(
             "kind": "building",
             "building_id": used["building_id"].to_numpy(),
             "feeder_id": used["feeder_id"].to_numpy(),
+            "utility": _utilities(config, used["feeder_id"]),
+            "area": LOCAL,
             "max_power_kw": np.nan,
             "roof_area_m2": used["roof_area_m2"].to_numpy(),
             "access_ms": access.to_numpy(dtype=float),
@@ -506,6 +420,8 @@ def _sites(
                 "kind": "central",
                 "building_id": "",
                 "feeder_id": "",
+                "utility": "",
+                "area": c.place or c.site_id,
                 "max_power_kw": np.nan,
                 "roof_area_m2": np.nan,
                 "access_ms": 0.0,
@@ -526,7 +442,7 @@ def _sites(
         crs=used.crs,
     )
     frames = [f for f in (frame, central) if len(f)]
-    sites = pd.concat(frames, ignore_index=True).assign(utility="", area="")
+    sites = pd.concat(frames, ignore_index=True)
     # both are present values already: a life of one horizon leaves them as they are
     paid = sites["site_network"] * economics.present_value_factor
     prices = {"site": sites["site"], "site_network": paid}
@@ -534,6 +450,11 @@ def _sites(
     return site_cost_terms(
         sites.drop(columns=["site", "site_network"]), prices, lives, economics
     )
+
+
+def _utilities(config: StudyConfig, feeders: pd.Series[str]) -> list[str]:
+    found = [utility_of(config, feeder) for feeder in feeders]
+    return ["" if utility is None else utility.name for utility in found]
 
 
 def _workloads(config: StudyConfig) -> pd.DataFrame:
@@ -544,7 +465,8 @@ def _workloads(config: StudyConfig) -> pd.DataFrame:
             "rtt_target_ms": w.rtt_target_ms,
             "min_share_within_target": w.min_share_within_target,
             "unserved_cost": np.nan if w.unserved_cost is None else w.unserved_cost,
-            "redundancy": 0,
+            "redundancy": w.redundancy,
+            "min_local_share": w.min_local_share,
             "it_kw_per_user": w.it_kw_per_user,
         }
         for w in config.workloads
@@ -579,9 +501,14 @@ def _arcs(
             "tariff_per_kwh": [
                 central[s].energy_price_per_kwh
                 if s in central
-                else config.economics.building_energy_price_per_kwh
+                else _utility_prices(config, feeder)[0]
+                for s, feeder in zip(sites["site_id"], sites["feeder_id"], strict=True)
+            ],
+            "loss_share": [
+                central[s].loss_share if s in central else config.economics.loss_share
                 for s in sites["site_id"]
             ],
+            "water_l_per_kwh": sites["water_l_per_kwh"].to_numpy(),
             "network_per_it_kw_year": [
                 central[s].network_per_it_kw_year if s in central else 0.0
                 for s in sites["site_id"]
@@ -596,37 +523,24 @@ def _arcs(
         utilisation=config.economics.utilisation,
         idle_share=config.economics.idle_share,
         carbon_price_per_tonne=config.economics.carbon_price_per_t,
+        water_price_per_m3=config.economics.water_price_per_m3,
     )
-    wanted = ["energy_present", "network_present", "carbon_present", "cost_per_it_kw"]
-    return arcs.merge(terms[wanted], left_on="site_id", right_index=True)
+    wanted = terms.columns[terms.columns.str.endswith("_present")]
+    arcs = arcs.merge(
+        terms[[*wanted, "cost_per_it_kw"]], left_on="site_id", right_index=True
+    )
+    return _priced_latency(config, arcs, economics)
 
 
-def _running(costs: pd.Series[float]) -> dict[str, float]:
-    """Return running cost terms, named by what they pay for."""
-    out: dict[str, float] = {}
-    for term, value in costs.items():
-        name = str(term).removesuffix("_per_year").removesuffix("_present")
-        name = {"idle_energy": "energy", "site_network": "network"}.get(name, name)
-        out[f"{name}_present"] = out.get(f"{name}_present", 0.0) + float(value)
-    return out
-
-
-def _rtt(assignment: pd.DataFrame, config: StudyConfig) -> dict[str, float]:
-    """Return percentiles of round-trip time over the users of each workload."""
-    per_user = {w.workload: w.it_kw_per_user for w in config.workloads}
-    out: dict[str, float] = {}
-    users = assignment["it_kw"] / assignment["workload"].map(per_user)
-    for q, name in ((0.5, "rtt_p50_ms"), (0.95, "rtt_p95_ms")):
-        out[name] = _weighted_quantile(assignment["rtt_ms"], users, q)
-    return out
-
-
-def _weighted_quantile(
-    values: pd.Series[float], weights: pd.Series[float], q: float
-) -> float:
-    order = values.sort_values().index
-    total = weights.loc[order].cumsum()
-    if not len(total) or not total.iloc[-1] > 0.0:
-        return float("nan")
-    at = int(np.searchsorted(total.to_numpy(), q * total.iloc[-1]))
-    return float(values.loc[order[at]])
+def _priced_latency(
+    config: StudyConfig, arcs: pd.DataFrame, economics: Economics
+) -> pd.DataFrame:
+    """Add the price of waiting, where a workload has one."""
+    price = {w.workload: w.latency_price_per_ms_it_kw_year for w in config.workloads}
+    if not any(price.values()):
+        return arcs
+    per_year = arcs["workload"].map(price) * arcs["rtt_ms"]
+    latency = economics.present_value_factor * per_year
+    return arcs.assign(
+        latency_present=latency, cost_per_it_kw=arcs["cost_per_it_kw"] + latency
+    )

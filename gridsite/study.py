@@ -32,28 +32,24 @@ from gridsite.feeder.meter_profiles import read_loads
 from gridsite.feeder.profiles import Profiles, constant_profiles, shape_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
-from gridsite.hosting.ac_replay import LoadReplay, replay_loads
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
-from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
 from gridsite.place_inputs import study_demand, study_energy, study_places
 from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import collect, input_hashes, with_estimates
 from gridsite.siting import Plan, SitingProblem, solve
-from gridsite.siting_inputs import (
-    SitingInputs,
-    compare_strategies,
-    priced_unserved,
-    siting_inputs,
-)
+from gridsite.siting_grid import Grids, Replayed
+from gridsite.siting_inputs import siting_inputs
+from gridsite.strategies import compare_strategies, priced_unserved
 from gridsite.untrusted import read_table
 
 if TYPE_CHECKING:
     import geopandas as gpd
 
     from gridsite.feeder.model import Feeder
+    from gridsite.hosting.ac_replay import LoadReplay
 
 logger = logging.getLogger(__name__)
 
@@ -165,7 +161,7 @@ class Study:
             tables.append(read_committed(self.path(section.file)))
         return pd.concat(tables, ignore_index=True)
 
-    def loads(self, feeder: Feeder) -> Profiles:
+    def loads(self, feeder: Feeder, *, background: float = 1.0) -> Profiles:
         """
         Return what the feeder's customers draw.
 
@@ -173,6 +169,9 @@ class Study:
         ----------
         feeder : Feeder
             The electrical model.
+        background : float, default 1.0
+            What customers draw in a deployment period over what they draw at
+            its start. [-]
 
         Returns
         -------
@@ -197,7 +196,7 @@ class Study:
             )
             raise ConfigError(msg)
         return with_committed(
-            grown(loads, section.growth_factor, feeder=feeder),
+            grown(loads, section.growth_factor * background, feeder=feeder),
             committed,
             power_factor=self.config.committed.power_factor,
         )
@@ -297,7 +296,7 @@ class Study:
         levels = [] if feeder is None else feeder.nodes["voltage_kv"].tolist()
         return Limits.for_network(levels, country=section.country).changed(**own)
 
-    def grid(self, feeder: Feeder) -> GridCase:
+    def grid(self, feeder: Feeder, *, background: float = 1.0) -> GridCase:
         """
         Return the base cases of the study's feeder.
 
@@ -305,6 +304,8 @@ class Study:
         ----------
         feeder : Feeder
             The electrical model.
+        background : float, default 1.0
+            As for `loads`. [-]
 
         Returns
         -------
@@ -313,7 +314,7 @@ class Study:
         """
         return GridCase(
             feeder,
-            self.loads(feeder),
+            self.loads(feeder, background=background),
             self.limits(feeder),
             power_factor=self.power_factor(),
             taps=self.taps(),
@@ -454,7 +455,12 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         study.config.buildings, study.config.service, study.path, feeder
     )
     demand = study_demand(study.config, study.path)
-    grid = study.grid(feeder)
+    periods = study.config.periods
+    grids = Grids.of(
+        list(periods.background_factor) or [1.0] * periods.count,
+        lambda factor: study.grid(feeder, background=factor),
+    )
+    grid = grids.heaviest
     connections = with_estimates(places.connections, grid.profiles)
     places = replace(places, connections=connections)
     hosting = hosting_capacity(
@@ -474,14 +480,14 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     inputs = siting_inputs(
         study.config, buildings, hosting, demand.zones, demand.demand
     )
-    problem = _with_rows(grid, inputs)
+    problem = inputs.problem(*grids.rows(inputs.site_options["port_id"]))
     progress(0.6, "choosing sites")
-    hybrid, replay = _solve(study, grid, problem, lambda text: progress(0.7, text))
+    hybrid, replay = _solve(study, grids, problem, lambda text: progress(0.7, text))
     others = {}
     if study.config.solve.compare:
         for name, alone in compare_strategies(problem).items():
             progress(0.8, f"comparing with {name} only")
-            found = _compare(study, grid, alone, lambda text: progress(0.85, text))
+            found = _compare(study, grids, alone, lambda text: progress(0.85, text))
             if found is not None:
                 others[name] = found
     progress(0.95, "collecting results")
@@ -503,17 +509,17 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
 
 def _compare(
     study: Study,
-    grid: GridCase,
+    grids: Grids,
     problem: SitingProblem,
     progress: Callable[[str], None],
 ) -> tuple[Plan, LoadReplay] | None:
     """Solve one strategy, with demand unserved only where it must be."""
     try:
-        return _solve(study, grid, problem, progress)
+        return _solve(study, grids, problem, progress)
     except InfeasibleError:
         logger.info("not all demand that can be reached can be served")
     try:
-        return _solve(study, grid, priced_unserved(problem), progress)
+        return _solve(study, grids, priced_unserved(problem), progress)
     except SolveError:
         logger.warning("a strategy of the comparison was not solved", exc_info=True)
         return None
@@ -541,47 +547,21 @@ def _with_feeder(
     return buildings.assign(feeder_id=found.to_numpy())
 
 
-def _with_rows(grid: GridCase, inputs: SitingInputs) -> SitingProblem:
-    ports = pd.Index(inputs.site_options["port_id"].unique())
-    rows, coefficients = grid_rows(grid, ports[ports != ""])
-    return inputs.problem(rows, coefficients)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Replayed:
-    """What the siting model asks of a replay."""
-
-    violations: pd.DataFrame
-    rows: pd.DataFrame
-    row_coefficients: pd.DataFrame
-
-
-def _added(plan: pd.DataFrame) -> pd.Series[float]:
-    """Return the load that a plan adds at each port. [kW]"""
-    at_ports = plan[plan["port_id"] != ""]
-    return at_ports.groupby("port_id")["rated_kw"].sum()
-
-
 def _solve(
     study: Study,
-    grid: GridCase,
+    grids: Grids,
     problem: SitingProblem,
     progress: Callable[[str], None],
 ) -> tuple[Plan, LoadReplay]:
-    """Solve, replay and tighten until the replay is clean."""
-    ports = pd.Index(problem.site_options["port_id"].unique())
+    """Solve, replay and tighten until the replay of every period is clean."""
+    section = study.config.solve
     replays: list[LoadReplay] = []
 
-    def replay(plan: pd.DataFrame) -> _Replayed:
-        added = _added(plan)
-        replays.append(replay_loads(grid.feeder, grid.profiles, added, grid=grid))
-        found = replays[-1].violations
-        rows, coefficients = cut_rows(
-            grid, ports[ports != ""], added, found, len(replays)
-        )
-        return _Replayed(violations=found, rows=rows, row_coefficients=coefficients)
+    def replay(plan: pd.DataFrame) -> Replayed:
+        found = grids.replay(plan, problem, len(replays) + 1)
+        replays.append(found.whole)
+        return found
 
-    section = study.config.solve
     plan = solve(
         problem,
         gap=section.gap,

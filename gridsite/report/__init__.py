@@ -5,6 +5,7 @@ from gridsite.report.export import Results, check_folder, read_results, write_re
 from gridsite.report.figures import (
     capacity_distribution,
     comparison_costs,
+    deployment,
     latency_by_workload,
     limit_shares,
     loading_before_after,
@@ -24,6 +25,7 @@ __all__ = [
     "check_folder",
     "comparison_costs",
     "comparison_table",
+    "deployment",
     "explanation_figure",
     "explanation_tables",
     "findings_table",

@@ -342,3 +342,21 @@ def moment(value: object) -> str:
     if isinstance(value, pd.Timestamp):
         return value.strftime("%Y-%m-%d %H:%M%z")
     return "" if value is None or value is pd.NaT or value != value else str(value)  # noqa: PLR0124
+
+
+def last_period(table: pd.DataFrame) -> pd.DataFrame:
+    """
+    Return the rows of a table in its last period: what is drawn.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        With ``period``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        All rows of a table with one period.
+    """
+    last: pd.DataFrame = table[table["period"] == table["period"].max()]
+    return last

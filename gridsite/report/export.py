@@ -60,6 +60,8 @@ class Results:
         What the siting found, and what the replay of the plan returned.
     rows, costs : pandas.DataFrame, optional
         Grid limits the siting kept; cost terms (no contract).
+    timeline : pandas.DataFrame, optional
+        What stands and what is served in each period (no contract).
     left_out : pandas.DataFrame, optional
         Buildings without a part in the run, with the reason (no contract).
     profile_findings : pandas.DataFrame, optional
@@ -99,6 +101,7 @@ class Results:
     violations: pd.DataFrame | None = None
     rows: pd.DataFrame | None = None
     costs: pd.DataFrame | None = None
+    timeline: pd.DataFrame | None = None
     left_out: pd.DataFrame | None = None
     profile_findings: pd.DataFrame | None = None
     joint: pd.DataFrame | None = None

@@ -14,7 +14,13 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from gridsite.errors import DataError
-from gridsite.report.display import STATUS_TEXT, is_rated, limit_colours, quantity
+from gridsite.report.display import (
+    STATUS_TEXT,
+    is_rated,
+    last_period,
+    limit_colours,
+    quantity,
+)
 from gridsite.report.page import (
     COMPARISON_METRICS,
     generated_note,
@@ -211,6 +217,48 @@ def loading_before_after(results: Results) -> Figure:
     return figure
 
 
+def deployment(results: Results) -> Figure:
+    """
+    Draw computing power needed and served over time, by where it is served.
+
+    Parameters
+    ----------
+    results : Results
+        Tables of a run with a plan.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        IT power [kW] over months from now: needed, served in all, served at
+        buildings. A period is a step; the last one has no end.
+
+    Raises
+    ------
+    DataError
+        If the run has no plan.
+    """
+    table = _needed(results.timeline, "timeline")
+    figure, axes = _figure(results)
+    months = table["start_months"].to_numpy(dtype=float)
+    length = months[-1] - months[-2] if len(months) > 1 else 12.0
+    edges = np.append(months, months[-1] + length)
+    for column, words, style, colour in (
+        ("demand_it_kw", "needed", ":", "0.4"),
+        ("served_it_kw", "served", "-", "black"),
+        ("served_by_buildings_it_kw", "served at buildings", "--", "0.3"),
+    ):
+        values = np.append(table[column].to_numpy(dtype=float), np.nan)
+        values[-1] = values[-2]
+        axes.step(
+            edges, values, where="post", label=words, linestyle=style, color=colour
+        )
+    axes.set_ylim(bottom=0.0)
+    axes.set_xlabel("months from now")
+    axes.set_ylabel("computing power [kW]")
+    axes.legend(fontsize=8)
+    return figure
+
+
 def latency_by_workload(results: Results) -> Figure:
     """
     Draw the share of demand served within a round-trip time, by workload.
@@ -231,7 +279,7 @@ def latency_by_workload(results: Results) -> Figure:
     DataError
         If the run has no assignment.
     """
-    flow = _needed(results.assignment, "assignment")
+    flow = last_period(_needed(results.assignment, "assignment"))
     flow = flow[(flow["period"] == flow["period"].max()) & (flow["it_kw"] > 0.0)]
     figure, axes = _figure(results)
     limits = {}

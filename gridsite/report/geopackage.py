@@ -19,6 +19,7 @@ from shapely import LineString, Point
 from gridsite.report.display import (
     CAPACITY_COLOURS,
     LOADING,
+    last_period,
     moment,
     quantile_classes,
 )
@@ -108,6 +109,7 @@ def _assignment(results: Results, buildings: gpd.GeoDataFrame) -> gpd.GeoDataFra
     """Return a line from each zone to each site that serves it at the end."""
     empty = gpd.GeoDataFrame({"zone_id": []}, geometry=[], crs=_WGS84)
     flow, zones, sites = results.assignment, results.zones, results.sites
+    flow = None if flow is None else last_period(flow)
     if flow is None or zones is None or sites is None:
         return empty
     flow = flow[(flow["period"] == flow["period"].max()) & (flow["it_kw"] > 0.0)]

@@ -12,6 +12,7 @@ import geopandas as gpd
 import pandas as pd
 
 from gridsite.errors import DataError
+from gridsite.report.display import last_period
 from gridsite.schemas import SCHEMAS
 
 if TYPE_CHECKING:
@@ -160,7 +161,7 @@ def served_latency(results: Results) -> pd.DataFrame:
     columns = ["zone_id", "workload", "it_kw", "mean_ms", "worst_ms"]
     if results.assignment is None or results.assignment.empty:
         return pd.DataFrame(columns=columns)
-    flow = results.assignment
+    flow = last_period(results.assignment)
     flow = flow[(flow["period"] == flow["period"].max()) & (flow["it_kw"] > 0.0)]
     groups = flow.assign(weighted=flow["it_kw"] * flow["rtt_ms"]).groupby(
         ["zone_id", "workload"], as_index=False

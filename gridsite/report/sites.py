@@ -12,6 +12,7 @@ from gridsite.report.display import (
     LATENCY_COLOURS,
     MISSING_COLOUR,
     Swatch,
+    last_period,
     quantile_classes,
     quantity,
 )
@@ -82,7 +83,8 @@ def zones(plot: figure, results: Results, plane: CRS) -> list[Layer]:
         .astype(float)
     )
     classes = quantile_classes(worst, LATENCY_COLOURS, "ms")
-    title, text = zone_texts(rows, served, results.demand)
+    demand = results.demand if results.demand is None else last_period(results.demand)
+    title, text = zone_texts(rows, served, demand)
     data: dict[str, Any] = {"title": title, "text": text}
     data |= {"colour": classes.colour(worst).tolist()}
     drawn = plot.multi_polygons(

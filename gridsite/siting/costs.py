@@ -198,7 +198,9 @@ def unit_cost_terms(
         ``infrastructure_price``, ``installation_price`` [money],
         ``it_hardware_life_years``, ``infrastructure_life_years``,
         ``installation_life_years`` [a], ``host_per_year`` and
-        ``maintenance_per_year`` [money/a].
+        ``maintenance_per_year`` [money/a]; where there are such costs,
+        ``transport_price`` [money] with ``transport_life_years`` [a] and
+        ``demand_charge_per_year`` [money/a].
     economics : Economics
         Horizon and discount rate.
     idle_share : float, default 0.0
@@ -223,7 +225,8 @@ def unit_cost_terms(
     -----
     An installation without a second-hand value has the horizon as its life.
     """
-    parts = ("it_hardware", "infrastructure", "installation")
+    parts = ["it_hardware", "infrastructure", "installation"]
+    parts += ["transport"] if "transport_price" in options else []
     needed = ["it_kw", "pue", "tariff_per_kwh", "host_per_year", "maintenance_per_year"]
     needed += [f"{part}_{what}" for part in parts for what in ("price", "life_years")]
     _require(options, needed, "options")
@@ -237,6 +240,9 @@ def unit_cost_terms(
     full_load = options["it_kw"] * options["pue"] * HOURS_PER_YEAR
     result["idle_energy_per_year"] = idle_share * full_load * options["tariff_per_kwh"]
     per_year = ["host_per_year", "maintenance_per_year", "idle_energy_per_year"]
+    if "demand_charge_per_year" in options:
+        _require(options, ["demand_charge_per_year"], "options")
+        per_year.append("demand_charge_per_year")
     result["unit_per_year"] = result[per_year].sum(axis=1)
     return result
 
@@ -308,6 +314,7 @@ def arc_cost_terms(
     utilisation: float = 1.0,
     idle_share: float = 0.0,
     carbon_price_per_tonne: float = 0.0,
+    water_price_per_m3: float = 0.0,
 ) -> pd.DataFrame:
     """
     Add the cost of one assigned kW of IT power to a table of places or arcs.
@@ -317,7 +324,9 @@ def arc_cost_terms(
     places : pandas.DataFrame
         One row per site or arc, with ``pue`` [-], ``tariff_per_kwh``
         [money/kWh], ``network_per_it_kw_year`` [money/(kW a)] and
-        ``carbon_kg_per_kwh`` [kg/kWh].
+        ``carbon_kg_per_kwh`` [kg/kWh]; where they cost anything, ``loss_share``
+        (grid losses that the tariff leaves out, over energy) [-] and
+        ``water_l_per_kwh`` [l/kWh].
     economics : Economics
         Horizon and discount rate.
     utilisation : float, default 1.0
@@ -326,12 +335,15 @@ def arc_cost_terms(
         The share that `unit_cost_terms` already charges to the unit. [-]
     carbon_price_per_tonne : float, default 0.0
         Price of emitted carbon. [money/t]
+    water_price_per_m3 : float, default 0.0
+        Price of water. [money/m3]
 
     Returns
     -------
     pandas.DataFrame
         ``places`` with ``energy_present``, ``network_present``,
-        ``carbon_present`` and their sum ``cost_per_it_kw``, all net present
+        ``carbon_present``, ``losses_present``, ``water_present`` (the last two
+        where their columns are there) and their sum ``cost_per_it_kw``, all net present
         cost over the horizon. [money/kW]
 
     Raises
@@ -378,6 +390,15 @@ def arc_cost_terms(
     result["network_present"] = factor * places["network_per_it_kw_year"]
     result["carbon_present"] = factor * kwh_per_kw * carbon_per_kwh
     terms = ["energy_present", "network_present", "carbon_present"]
+    if "loss_share" in places:
+        _require(places, ["loss_share"], "places")
+        result["losses_present"] = result["energy_present"] * places["loss_share"]
+        terms.append("losses_present")
+    if "water_l_per_kwh" in places:
+        _require(places, ["water_l_per_kwh"], "places")
+        water = places["water_l_per_kwh"] / 1e3 * water_price_per_m3
+        result["water_present"] = factor * kwh_per_kw * water
+        terms.append("water_present")
     result["cost_per_it_kw"] = result[terms].sum(axis=1)
     return result
 

@@ -1,0 +1,206 @@
+"""Utilities, groups, areas, existing units and sizes of central sites of a study."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from gridsite.errors import ConfigError, DataError
+from gridsite.siting import empty_table
+
+if TYPE_CHECKING:
+    from gridsite.config import CentralSection, StudyConfig, UtilitySection
+
+#: Sizes between which the cost of a central site is linear.
+_SIZES = 5
+
+#: Area of all buildings and zones of a study; a central site is its own area.
+LOCAL = "local"
+
+
+def sized_central(config: StudyConfig) -> StudyConfig:
+    r"""
+    Return a study whose central sites cost a piecewise linear function of size.
+
+    The capital of :math:`S` MW is :math:`c\,S_0 (S / S_0)^a` with the cost
+    :math:`c` per MW at the reference size :math:`S_0`. Between five sizes, from
+    one block to the largest, it is linear. Each piece is a site with its own fixed
+    capital and cost per MW; since the function is concave, the cheapest way to
+    build a size is its own piece alone.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+
+    Returns
+    -------
+    StudyConfig
+        A site with ``scale_exponent`` below 1 is replaced by its pieces.
+
+    Raises
+    ------
+    ConfigError
+        If a workload has to survive the loss of a site alone while the pieces
+        of one are several.
+    """
+    pieces = [piece for central in config.central for piece in _pieces(central)]
+    if len(pieces) > len(config.central) and any(
+        w.redundancy == 1 for w in config.workloads
+    ):
+        msg = (
+            "workloads.redundancy 1 counts the sizes of a central site as several "
+            "sites; use 2, which loses all of them together"
+        )
+        raise ConfigError(msg)
+    return config.model_copy(update={"central": pieces})
+
+
+def _pieces(central: CentralSection) -> list[CentralSection]:
+    if central.scale_exponent == 1.0:
+        return [central]
+    low, high = central.block_kw / 1e3, central.max_it_kw / 1e3
+    sizes = np.unique(np.geomspace(low, high, _SIZES)) if high > low else [low, low]
+    reference, exponent = central.scale_reference_mw, central.scale_exponent
+    cost = [
+        central.capital_per_mw_it * reference * (s / reference) ** exponent
+        for s in sizes
+    ]
+    found = []
+    for i in range(len(sizes) - 1):
+        step = sizes[i + 1] - sizes[i]
+        slope = (cost[i + 1] - cost[i]) / step if step > 0.0 else cost[i] / low
+        found.append(
+            central.model_copy(
+                update={
+                    "site_id": f"{central.site_id} to {sizes[i + 1]:.4g} MW",
+                    "place": central.site_id,
+                    "name": central.name or central.site_id,
+                    "capital_per_mw_it": float(slope),
+                    "fixed_capital": central.fixed_capital
+                    + float(cost[i] - slope * sizes[i]),
+                    "max_it_kw": float(sizes[i + 1] * 1e3),
+                }
+            )
+        )
+    return found
+
+
+def utility_of(config: StudyConfig, feeder_id: str) -> UtilitySection | None:
+    """
+    Return the utility of a feeder.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    feeder_id : str
+        The feeder.
+
+    Returns
+    -------
+    UtilitySection or None
+        The one that lists the feeder, else the one that lists none.
+    """
+    rest = None
+    for utility in config.utilities:
+        if feeder_id in utility.feeders:
+            return utility
+        if not utility.feeders:
+            rest = utility
+    return rest
+
+
+def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
+    """
+    Return the groups of a study's sites.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study, with its sized central sites.
+    sites : pandas.DataFrame
+        Contract ``sites``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Contract ``groups``: utilities and groups of the study file, grid
+        connections of central sites and, where a workload has to survive the loss
+        of a group, feeders.
+
+    Raises
+    ------
+    ConfigError
+        If a group of the study file has no site.
+    """
+    rows: list[dict[str, Any]] = []
+    buildings = sites[sites["kind"] == "building"]
+
+    def add(group_id: str, kind: str, members: pd.Series[str], **caps: Any) -> None:  # noqa: ANN401
+        none = {"max_units": np.nan, "max_kw": np.nan, "onboarding_cost": 0.0}
+        given = {k: np.nan if v is None else v for k, v in caps.items()}
+        rows.extend(
+            {"group_id": group_id, "site_id": site, "kind": kind} | none | given
+            for site in members
+        )
+
+    for utility in config.utilities:
+        own = buildings.loc[buildings["utility"] == utility.name, "site_id"]
+        caps = utility.model_dump(include={"max_units", "max_kw", "onboarding_cost"})
+        add(f"utility {utility.name}", "utility", own, **caps)
+    for group in config.groups:
+        inside = buildings["feeder_id"].isin(group.feeders)
+        inside |= buildings["site_id"].isin(group.buildings)
+        if not inside.any():
+            msg = f"groups: no site is in {group.group_id!r}; name feeders or buildings"
+            raise ConfigError(msg)
+        caps = group.model_dump(include={"max_units", "max_kw", "onboarding_cost"})
+        add(group.group_id, group.kind, buildings.loc[inside, "site_id"], **caps)
+    for place in dict.fromkeys(c.place or c.site_id for c in config.central):
+        pieces = [c for c in config.central if (c.place or c.site_id) == place]
+        if len(pieces) > 1 or pieces[0].grid_limit_kw is not None:
+            names = pd.Series([c.site_id for c in pieces])
+            limit = pieces[0].grid_limit_kw
+            add(f"grid connection of {place}", "area", names, max_kw=limit)
+    if any(w.redundancy == 2 for w in config.workloads):
+        for feeder, part in buildings.groupby("feeder_id"):
+            add(f"feeder {feeder}", "feeder", part["site_id"])
+    return pd.DataFrame(rows) if rows else empty_table("groups")
+
+
+def existing_counts(config: StudyConfig, options: pd.DataFrame) -> pd.DataFrame:
+    """
+    Return site options with the units that stand already.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    options : pandas.DataFrame
+        Contract ``site_options``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The same with ``existing_units``.
+
+    Raises
+    ------
+    DataError
+        If a building has no room for what stands on it.
+    """
+    options = options.copy()
+    for row in config.existing:
+        mine = options["site_id"].eq(row.site_id) & options["unit"].eq(row.unit)
+        fits = mine & options["max_units"].ge(row.count)
+        if not fits.any():
+            msg = (
+                f"existing: {row.count} unit(s) {row.unit!r} do not fit at "
+                f"{row.site_id!r}; see its firm capacity and roof in the hosting table"
+            )
+            raise DataError(msg)
+        options.loc[fits.idxmax(), "existing_units"] = row.count
+    return options

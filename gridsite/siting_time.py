@@ -1,0 +1,186 @@
+"""Deployment periods of a study: growing demand, prices over time, lead times."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from gridsite.siting import empty_table
+
+if TYPE_CHECKING:
+    from gridsite.config import StudyConfig
+    from gridsite.siting import Economics
+
+
+def period_rows(config: StudyConfig, economics: Economics) -> pd.DataFrame:
+    """
+    Return the table ``periods`` of a study.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    economics : Economics
+        Horizon and discount rate.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Contract ``periods``. The last one lasts until the horizon.
+    """
+    starts = _starts(config)
+    ends = [*starts[1:], economics.horizon_years]
+    worth = [_worth(economics, end) - _worth(economics, start)
+             for start, end in zip(starts, ends, strict=True)]  # fmt: skip
+    growth = 1.0 + economics.real_discount_rate
+    most: list[float] = list(config.periods.max_added_units)
+    return pd.DataFrame(
+        {
+            "period": range(len(starts)),
+            "start_months": [12.0 * start for start in starts],
+            "present_value_factor": worth,
+            "capital_factor": [growth**-start for start in starts],
+            "max_added_units": most or [np.nan] * len(starts),
+        }
+    )
+
+
+def factor_rows(
+    config: StudyConfig,
+    economics: Economics,
+    options: pd.DataFrame,
+    sites: pd.DataFrame,
+) -> pd.DataFrame:
+    """
+    Return what capital costs that stands from a later period on.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    economics : Economics
+        Horizon and discount rate.
+    options, sites : pandas.DataFrame
+        Contracts ``site_options``, with the lives of each term, and ``sites``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Contract ``capital_factors``: bought later, discounted, with less to
+        replace and more left at the horizon, at the prices of its time.
+    """
+    starts = _starts(config)
+    if len(starts) == 1:
+        return empty_table("capital_factors")
+    curves = {"it_hardware": list(config.periods.it_price_factor)}
+    curves["infrastructure"] = list(config.periods.infrastructure_price_factor)
+    rows = []
+    for unit, part in options.groupby("unit"):
+        for term in ("it_hardware", "infrastructure", "installation", "transport"):
+            if f"{term}_capital" not in part:
+                continue
+            life = float(part[f"{term}_life_years"].iloc[0])
+            prices = curves.get(term) or [1.0] * len(starts)
+            for t, start in enumerate(starts):
+                # what leaves no value at the horizon is discounted alone
+                factor = (1.0 + economics.real_discount_rate) ** -start
+                if term in curves:
+                    factor = prices[t] * _later(economics, life, start)
+                rows.append(("site_options", unit, f"{term}_capital", t, factor))
+    lives = {c.site_id: c.fixed_life_years or c.infrastructure_life_years
+             for c in config.central}  # fmt: skip
+    whole = economics.present_value_factor
+    for site in sites["site_id"]:
+        for t, start in enumerate(starts):
+            fee = 1.0 - _worth(economics, start) / whole
+            rows.append(("sites", site, "site_network_capital", t, fee))
+            if site in lives:
+                factor = _later(economics, lives[site], start)
+                rows.append(("sites", site, "site_capital", t, factor))
+    names = ["table", "item", "term", "period", "factor"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def over_periods(
+    config: StudyConfig, periods: pd.DataFrame, demand: pd.DataFrame, arcs: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """
+    Return demand and arcs for each period.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    periods : pandas.DataFrame
+        From `period_rows`.
+    demand, arcs : pandas.DataFrame
+        Contracts of those names, of period 0; costs are over the horizon.
+
+    Returns
+    -------
+    demand : pandas.DataFrame
+        Grown as the study says.
+    arcs : pandas.DataFrame
+        Costs are those of each period.
+    """
+    if len(periods) == 1:
+        return demand, arcs
+    growth = list(config.periods.demand_factor) or [1.0] * len(periods)
+    worth = periods["present_value_factor"] / periods["present_value_factor"].sum()
+    names = arcs.columns.astype(str)
+    costs = names[(names == "cost_per_it_kw") | names.str.endswith("_present")]
+    more = [
+        demand.assign(period=t, demand_it_kw=demand["demand_it_kw"] * growth[t])
+        for t in periods["period"]
+    ]
+    again = []
+    for t in periods["period"]:
+        part = arcs.assign(period=t)
+        part[costs] = part[costs] * float(worth[t])
+        again.append(part)
+    return pd.concat(more, ignore_index=True), pd.concat(again, ignore_index=True)
+
+
+def lead_periods(config: StudyConfig, lead_months: float) -> int:
+    """
+    Return the first period in which something with a lead time stands.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    lead_months : float
+        From the order to the day it stands. [months]
+
+    Returns
+    -------
+    int
+        The first that starts after it; 0 where there is one period.
+    """
+    if config.periods.count == 1:
+        return 0
+    return math.ceil(lead_months / config.periods.months - 1e-9)
+
+
+def _starts(config: StudyConfig) -> list[float]:
+    """Return the start of each period. [a]"""
+    return [config.periods.months / 12.0 * t for t in range(config.periods.count)]
+
+
+def _worth(economics: Economics, years: float) -> float:
+    """Return the present value of 1 a year over the first years. [a]"""
+    if not years:
+        return 0.0
+    return replace(economics, horizon_years=years).present_value_factor
+
+
+def _later(economics: Economics, life_years: float, start: float) -> float:
+    """Return the cost of capital bought later relative to now. [-]"""
+    rest = replace(economics, horizon_years=economics.horizon_years - start)
+    discount = (1.0 + economics.real_discount_rate) ** -start
+    again = rest.capital_factor(life_years) / economics.capital_factor(life_years)
+    return float(discount * again)
