@@ -38,6 +38,18 @@ def _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi):
                 xi[i, s] -= a * xi[j, s] + b * xr[j, s]
 
 
+@nb.njit(cache=True, inline="always")
+def _follow(square, exponent):
+    """Return u^exponent from the square of u."""
+    if exponent == 0.0:
+        return 1.0
+    if exponent == 1.0:
+        return np.sqrt(square)
+    if exponent == 2.0:
+        return square
+    return square ** (0.5 * exponent)
+
+
 @nb.njit(cache=True, parallel=True, error_model="numpy")
 def solve_states(  # pragma: no cover
     lp,
@@ -62,7 +74,13 @@ def solve_states(  # pragma: no cover
     p_scale,
     q_scale,
     spread,
+    more_of,
+    more,
     tan_phi,
+    model_of,
+    p_exponent,
+    q_exponent,
+    per_rated,
     drive,
     step,
     added_port,
@@ -76,7 +94,12 @@ def solve_states(  # pragma: no cover
     residual,
     iterations,
 ):
-    """Iterate V = Y^-1 (I_s - C conj(S / (C^T V))), one thread per chunk of states."""
+    """
+    Iterate V = Y^-1 (I_s - C conj(S / (C^T V))), one thread per chunk of states.
+
+    Port ``k`` with ``model_of[k] = m >= 0`` follows its voltage with the exponents of
+    row ``m``; what is added to it is constant power as everywhere.
+    """
     n = v_out.shape[0]
     n_state = step.shape[0]
     n_port = port_node.shape[0]
@@ -86,15 +109,25 @@ def solve_states(  # pragma: no cover
         w = min(width, n_state - first)
         pr = np.empty((n_port, w))
         pi = np.empty((n_port, w))
+        # of ports that follow their voltage: what they draw at rated voltage
+        own_r = np.empty((len(p_exponent), w))
+        own_i = np.empty((len(p_exponent), w))
         for k in range(n_port):
-            row = shape_of_port[k]
+            row, m = shape_of_port[k], model_of[k]
             for s in range(w):
                 t = step[first + s]
                 extra = spread[k]
+                if more_of[k] >= 0:
+                    extra += more[more_of[k], t]
                 if added_port[first + s] == k:
                     extra += added[first + s]
                 pr[k, s] = p_scale[k] * p_shapes[row, t] + extra
                 pi[k, s] = q_scale[k] * q_shapes[row, t] + tan_phi * extra
+                if m >= 0:
+                    own_r[m, s] = pr[k, s] - extra
+                    own_i[m, s] = pi[k, s] - tan_phi * extra
+                    pr[k, s] = extra
+                    pi[k, s] = tan_phi * extra
         # voltages by node, held in the order of the factors' columns
         vr = np.empty((n, w))
         vi = np.empty((n, w))
@@ -124,6 +157,27 @@ def solve_states(  # pragma: no cover
             for k in range(n_port):
                 a, b = port_node[k], port_return[k]
                 ca, ra = perm_c[a], perm_r[a]
+                m = model_of[k]
+                if m >= 0:
+                    for s in range(w):
+                        if done[s]:
+                            continue
+                        ur_, ui_ = vr[ca, s], vi[ca, s]
+                        if b >= 0:
+                            ur_ -= vr[perm_c[b], s]
+                            ui_ -= vi[perm_c[b], s]
+                        square = ur_ * ur_ + ui_ * ui_
+                        u = square * per_rated[m] * per_rated[m]
+                        p = pr[k, s] + own_r[m, s] * _follow(u, p_exponent[m])
+                        q = pi[k, s] + own_i[m, s] * _follow(u, q_exponent[m])
+                        cr = (p * ur_ + q * ui_) / square
+                        ci = (p * ui_ - q * ur_) / square
+                        xr[ra, s] -= cr
+                        xi[ra, s] -= ci
+                        if b >= 0:
+                            xr[perm_r[b], s] += cr
+                            xi[perm_r[b], s] += ci
+                    continue
                 for s in range(w):
                     ur_, ui_ = vr[ca, s], vi[ca, s]
                     if b >= 0:

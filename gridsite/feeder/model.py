@@ -63,7 +63,9 @@ class Feeder:
         Indexed by ``port_id`` (text): ``node``, ``node_return`` (-1 is
         ground; ``node`` is -1 too at an unsupplied port), ``bus``, ``phases``,
         ``feeder_id``, ``kind`` (load, generation, other), ``p_kw``, ``q_kvar``
-        (the file's own values, load positive), ``profile``.
+        (the file's own values, load positive), ``profile``. Ports that depend on
+        voltage have ``p_exponent``, ``q_exponent`` and ``rated_v_pu``, the voltage
+        across the port at which they draw these values (`load_models`).
     elements : pandas.DataFrame
         Indexed by ``element`` (text): ``kind`` (line, transformer),
         ``from_bus``, ``to_bus``, ``feeder_id``, ``rating``, ``rating_unit``,
@@ -153,6 +155,35 @@ class Feeder:
             geometry=gpd.points_from_xy(ports["lon"], ports["lat"]),
             crs="EPSG:4326",
         )
+
+
+def load_models(ports: pd.DataFrame) -> pd.DataFrame:
+    """
+    Return how what ports draw follows the voltage across them.
+
+    A port draws :math:`P (U / U_r)^{n_p} + j Q (U / U_r)^{n_q}`: constant power with
+    exponents of 0, constant current with 1, constant impedance with 2.
+
+    Parameters
+    ----------
+    ports : pandas.DataFrame
+        ``ports`` of a `Feeder`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        ``p_exponent``, ``q_exponent`` [-] and ``rated_v_pu`` [pu, in which a port
+        between two phases sees the square root of 3] of each port; constant power
+        where the ports do not say.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> load_models(pd.DataFrame({"p_kw": [3.0]})).iloc[0].tolist()
+    [0.0, 0.0, 1.0]
+    """
+    default = {"p_exponent": 0.0, "q_exponent": 0.0, "rated_v_pu": 1.0}
+    return ports.reindex(columns=list(default)).astype(float).fillna(default)
 
 
 def independent_feeders(

@@ -1,11 +1,13 @@
 r"""
 AC power flow of many load states at once on a `Feeder`.
 
-For constant-power loads :math:`S` the node voltages solve
+For loads :math:`S` the node voltages solve
 
 .. math:: Y V = I_s - C \, \overline{S / (C^T V)}
 
-with :math:`I_s` the current that the sources drive into the free nodes. Parts
+with :math:`I_s` the current that the sources drive into the free nodes; :math:`S` is
+constant, or follows the voltage across its port (`gridsite.feeder.model.load_models`).
+Parts
 that only meet at sources are solved apart (`Block`). Each block factorises its
 admittance once and iterates all states together (multiphase Z-bus fixed point
 [1]_ [2]_); on a radial network the factors have no fill-in, so that one
@@ -33,6 +35,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from gridsite.feeder.kernels import fill_power, solve_states
+from gridsite.feeder.model import load_models
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -57,8 +60,10 @@ class States:
 
     State ``s`` draws ``p_shapes[shape_of_port, step[s]] * p_scale`` at each port,
     plus ``added[s] * (1 + j tan_phi)`` at port ``added_port[s]`` (-1: none),
-    plus ``spread[k] * (1 + j tan_phi)`` at every port ``k``. All in pu. Sources
-    hold their voltages times ``drive[step[s]]`` (1 by default).
+    plus ``spread[k] * (1 + j tan_phi)`` at every port ``k``, plus
+    ``more[more_of[k], step[s]] * (1 + j tan_phi)`` where ``more_of[k]`` is not -1.
+    All in pu; what is added is constant power, whatever the port's own load is.
+    Sources hold their voltages times ``drive[step[s]]`` (1 by default).
     """
 
     p_shapes: NDArray[np.float64]
@@ -69,10 +74,12 @@ class States:
     spread: NDArray[np.float64]
     tan_phi: float
     drive: NDArray[np.complex128] | None = None
+    more_of: NDArray[np.int64] | None = None
+    more: NDArray[np.float64] | None = None
 
     def power(self, steps: NDArray[np.int64]) -> NDArray[np.complex128]:
         """
-        Return the power drawn at each port.
+        Return the power drawn at each port at its rated voltage, without ``more``.
 
         Parameters
         ----------
@@ -139,6 +146,10 @@ class Block:
         Positions of the block's nodes, ports and terminals in the feeder.
     port_node, port_return : numpy.ndarray of int
         Node of each port and its return (-1 is ground), within the block.
+    p_exponent, q_exponent : numpy.ndarray
+        How what each port draws follows its voltage: 0 for constant power. [-]
+    rated_v : numpy.ndarray
+        Voltage across each port at which it draws the power of its states. [pu]
     v_no_load : numpy.ndarray of complex, shape (n_node,)
         Voltages with no load at all. [pu]
     """
@@ -153,6 +164,10 @@ class Block:
         local[self.nodes] = np.arange(len(self.nodes))
         self.port_node = local[feeder.ports["node"].to_numpy()[self.ports]]
         self.port_return = local[feeder.ports["node_return"].to_numpy()[self.ports]]
+        models = load_models(feeder.ports.iloc[self.ports])
+        self.p_exponent = models["p_exponent"].to_numpy()
+        self.q_exponent = models["q_exponent"].to_numpy()
+        self.rated_v = models["rated_v_pu"].to_numpy()
         y = feeder.y.tocsr()[self.nodes]
         self.y = sp.csc_array(y[:, self.nodes])
         self.i_source = -(y[:, feeder.source_nodes] @ feeder.source_v)
@@ -170,6 +185,26 @@ class Block:
         self._solver = lu
         self._lu = _factors(lu)
         self.v_no_load: NDArray[np.complex128] = lu.solve(self.i_source)
+
+    @cached_property
+    def follows(self) -> NDArray[np.bool_]:
+        """
+        Return which ports follow their voltage.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_port,)
+            False for constant power.
+        """
+        follows: NDArray[np.bool_] = (self.p_exponent != 0.0) | (self.q_exponent != 0.0)
+        return follows
+
+    @cached_property
+    def _models(self) -> tuple[NDArray[np.generic], ...]:
+        """Return the row of the load models of each port (-1: none), and these."""
+        at = self.follows
+        row = np.where(at, np.cumsum(at) - 1, -1)
+        return row, self.p_exponent[at], self.q_exponent[at], 1.0 / self.rated_v[at]
 
     @cached_property
     def impedance(self) -> NDArray[np.complex128]:
@@ -291,7 +326,10 @@ class Block:
             states.p_scale,
             states.q_scale,
             states.spread,
+            np.full(len(self.ports), -1) if states.more_of is None else states.more_of,
+            np.zeros((0, 1)) if states.more is None else states.more,
             states.tan_phi,
+            *self._models,
             drive,
             step,
             added_port,

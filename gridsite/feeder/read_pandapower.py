@@ -69,11 +69,13 @@ def read_feeder(
     Parameters
     ----------
     source : str, pathlib.Path or pandapower network
-        A pandapower ``.json`` or ``.xlsx`` file, ``pandapower:NAME`` (a
+        A pandapower ``.json`` or ``.xlsx`` file, an OpenDSS ``.dss`` master script
+        (`gridsite.feeder.read_opendss.read_opendss`), ``pandapower:NAME`` (a
         function of ``pandapower.networks``), ``simbench:CODE``, or a network.
     three_phase : bool, optional
         Whether each phase has nodes of its own, which needs zero-sequence data;
-        by default where loads or generators by phase are in service.
+        by default where loads or generators by phase are in service. OpenDSS
+        circuits always have.
 
     Returns
     -------
@@ -99,7 +101,24 @@ def read_feeder(
     if isinstance(source, pp.pandapowerNet):
         name = str(getattr(source, "name", "") or "net")
         return feeder_from_net(source, name=name, three_phase=three_phase)
+    if str(source).lower().endswith(".dss"):
+        return _opendss_feeder(source, three_phase=three_phase)
     return feeder_from_net(load_net(source), name=str(source), three_phase=three_phase)
+
+
+def _opendss_feeder(source: str | Path, *, three_phase: bool | None) -> Feeder:
+    """Read an OpenDSS circuit, which always has phases."""
+    from gridsite.feeder.read_opendss import (  # noqa: PLC0415 - needs an extra
+        read_opendss,
+    )
+
+    if three_phase is False:
+        msg = f"{source}: an OpenDSS circuit has phases; leave three_phase out"
+        raise ConfigError(msg)
+    if not Path(source).is_file():
+        msg = f"feeder {str(source)!r} is not a file; give the master script"
+        raise ConfigError(msg)
+    return read_opendss(source)
 
 
 def feeder_from_net(

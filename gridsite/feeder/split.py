@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from gridsite.errors import BaseCaseError
-from gridsite.feeder.powerflow import Block, block_states
+from gridsite.feeder.powerflow import Block, States, block_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -153,7 +153,13 @@ def _leaf(feeder: Feeder, own: Ints, head: int, nodes: Ints) -> Leaf | None:
 
 
 def split_feeder(
-    feeder: Feeder, feeder_id: str, profiles: Profiles, *, strict: bool = True
+    feeder: Feeder,
+    feeder_id: str,
+    profiles: Profiles,
+    *,
+    strict: bool = True,
+    added_kw: pd.Series[float] | None = None,
+    tan_phi: float = 0.0,
 ) -> Split | None:
     """
     Split one independent part of a feeder, solving its base case once.
@@ -168,6 +174,11 @@ def split_feeder(
         On all ports of the feeder.
     strict : bool, default True
         Whether a step without a solution is an error.
+    added_kw : pandas.Series, optional
+        Constant power added by port, in the base case and so in what the trunk and
+        its leaves see of each other; not in the profiles returned. [kW]
+    tan_phi : float, default 0.0
+        Reactive over active power of it. [-]
 
     Returns
     -------
@@ -183,7 +194,13 @@ def split_feeder(
     if not leaves or not len(trunk_nodes):
         return None
     heads = np.array([leaf.head for leaf in leaves])
-    v_head, current, converged = _solve(feeder, feeder_id, profiles, leaves)
+    block = Block(feeder, feeder_id)
+    states = block_states(block, profiles, tan_phi)
+    if added_kw is not None:
+        inside = feeder.ports.index[block.ports]
+        spread = np.asarray(added_kw.reindex(inside).fillna(0.0), dtype=np.float64)
+        states = replace(states, spread=spread / block.base_kva)
+    v_head, current, converged = _solve(feeder, block, states, leaves)
     if strict and not converged.all():
         failed = profiles.time[~converged]
         msg = (
@@ -221,11 +238,9 @@ def _name(feeder: Feeder, leaf: Leaf) -> str:
 
 
 def _solve(
-    feeder: Feeder, feeder_id: str, profiles: Profiles, leaves: list[Leaf]
+    feeder: Feeder, block: Block, states: States, leaves: list[Leaf]
 ) -> tuple[Complex, Complex, NDArray[np.bool_]]:
     """Return head voltages and currents into leaves, (n_leaf, n_step), and flags."""
-    block = Block(feeder, feeder_id)
-    states = block_states(block, profiles)
     local = np.full(len(feeder.nodes), -1, dtype=np.int64)
     local[block.nodes] = np.arange(len(block.nodes))
     heads = local[[leaf.head for leaf in leaves]]
@@ -235,7 +250,7 @@ def _solve(
             for leaf in leaves
         ]
     ).tocsr()[:, block.nodes]
-    n_step = len(profiles.time)
+    n_step = states.p_shapes.shape[1]
     v_head = np.empty((len(leaves), n_step), dtype=complex)
     current = np.empty_like(v_head)
     converged = np.ones(n_step, dtype=np.bool_)

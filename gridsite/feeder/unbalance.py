@@ -50,10 +50,13 @@ def bus_triples(nodes: pd.DataFrame) -> pd.DataFrame:
     >>> bus_triples(nodes.assign(limited=True)).loc["x"].tolist()
     [0, 1, 2]
     """
+    phases = nodes["phases"].to_numpy()
+    if not (phases == "C").any():  # no bus with all three, so none at all
+        return pd.DataFrame(columns=["A", "B", "C"], dtype=np.int64)
     table = pd.DataFrame(
         {
             "bus": nodes["bus"].to_numpy(),
-            "phase": nodes["phases"].to_numpy(),
+            "phase": phases,
             "at": np.arange(len(nodes)),
         }
     )

@@ -173,48 +173,36 @@ def _replayed(
     planned = split
     if spread.any():
         tan_phi = np.sqrt(1.0 / grid.power_factor**2 - 1.0)
-        loads = grid.profiles_of(feeder_id)
-        profiles = _with_added(loads, spread[spread > 0.0], tan_phi)
-        planned = split_feeder(grid.feeder, feeder_id, profiles, strict=False) or split
+        moved = split_feeder(
+            grid.feeder,
+            feeder_id,
+            grid.profiles_of(feeder_id),
+            strict=False,
+            added_kw=spread,
+            tan_phi=tan_phi,
+        )
+        planned = moved or split
     base = [(split.trunk, split.trunk_profiles), *split.leaves]
     plan = [(planned.trunk, planned.trunk_profiles), *planned.leaves]
-    for (feeder, profiles), (moved, drawn) in zip(base, plan, strict=True):
+    for (feeder, profiles), (shifted, drawn) in zip(base, plan, strict=True):
         case = grid.part(feeder, feeder_id, profiles)
         v = case.v
         if planned is not split:
-            v = _planned_voltages(case, moved, drawn)
+            v = _planned_voltages(case, shifted, drawn, spread)
             # a step without a solution counts once: at the trunk
             lost = ~planned.converged
             v[:, lost] = np.nan if feeder is split.trunk else case.v[:, lost]
         yield _BlockReplay(case, v).part()
 
 
-def _with_added(
-    profiles: Profiles, added_kw: pd.Series[float], tan_phi: float
-) -> Profiles:
-    """Return profiles in which some ports draw constant loads more."""
-    at = profiles.port_ids.get_indexer(added_kw.index)
-    p, q = profiles.select(added_kw.index).power_kw()
-    more = added_kw.to_numpy(dtype=float)[:, None]
-    shape, p_scale = profiles.shape_of_port.copy(), profiles.p_scale_kw.copy()
-    q_scale = profiles.q_scale_kvar.copy()
-    shape[at] = len(profiles.p_shapes) + np.arange(len(at))
-    p_scale[at] = q_scale[at] = 1.0
-    return replace(
-        profiles,
-        p_shapes=np.vstack([profiles.p_shapes, p + more]),
-        q_shapes=np.vstack([profiles.q_shapes, q + tan_phi * more]),
-        shape_of_port=shape,
-        p_scale_kw=p_scale,
-        q_scale_kvar=q_scale,
-    )
-
-
 def _planned_voltages(
-    case: BaseCase, moved: Feeder, drawn: Profiles
+    case: BaseCase, moved: Feeder, drawn: Profiles, added_kw: pd.Series[float]
 ) -> NDArray[np.complex128]:
     """Return voltages of a part with a plan's loads, and its source moved by them."""
     states = block_states(case.block, drawn, case.tan_phi)
+    names = case.feeder.ports.index[case.block.ports]
+    spread = np.asarray(added_kw.reindex(names).fillna(0.0), dtype=np.float64)
+    states = replace(states, spread=spread / case.block.base_kva)
     if drawn.source_factor is not None:
         shift = moved.source_v[0] / case.feeder.source_v[0]
         states = replace(states, drive=drawn.source_factor * shift)

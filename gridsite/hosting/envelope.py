@@ -196,6 +196,8 @@ class Envelope:
         over, z_over = np.empty((0, 0), complex), np.zeros(len(row), complex)
         base = second = np.zeros(out.shape, dtype=np.complex128)
         skip = np.zeros(out.shape, dtype=np.bool_)
+        follows = case.block.follows
+        z_more = np.zeros((len(row), len(steps) if follows.any() else 0), complex)
         z = np.array(response.z_port[port, port])
         limit = np.full(len(row), case.limits.voltage_change_pu)
         whole = len(steps) == len(case.time)
@@ -212,6 +214,13 @@ class Envelope:
             mix, series = response.modes
             second = np.empty(out.shape, dtype=np.complex128)
             weighted_sums(weight @ mix, series[:, at], second)
+            if follows.any():
+                weight = -response.row_z[inner][:, follows]
+                weight *= response.z_port[np.ix_(follows, port)].T
+                weight[own] = 0.0
+                mix, series = response.following_modes
+                z_more = np.empty(out.shape, dtype=np.complex128)
+                weighted_sums(weight @ mix, series[:, at], z_more)
         if ratio.any():
             positive = case.positive_y[np.where(ratio, row - case.first_unbalance, 0)]
             over = positive @ case.v[:, at]
@@ -227,6 +236,8 @@ class Envelope:
             response.v_port[:, at],
             np.ascontiguousarray(np.diagonal(response.z_port)),
             response.m_own[:, at],
+            z_more,
+            response.h_own[:, at] if follows.any() else response.h_own,
             case.tan_phi,
             over,
             z_over,

@@ -30,11 +30,19 @@ def _largest_change(push, kappa):
     error_model="numpy",
     fastmath={"contract", "reassoc", "arcp", "nsz"},
 )
-def _two_bus(drawn, v, z, m, wr, wi, cr, ci, moved):
-    """Iterate W = V - z c - m conj(c), c = drawn / conj(W), block by block."""
+def _two_bus(drawn, v, z, m, h, wr, wi, cr, ci, moved):
+    """
+    Iterate W = V - (z + h) c - m conj(c), c = drawn / conj(W), block by block.
+
+    ``h`` may have no steps, and is zero then.
+    """
     n_step = len(v)
     width = 256
     a, b, zr, zi = drawn.real, drawn.imag, z.real, z.imag
+    xr, xi = np.full(n_step, zr), np.full(n_step, zi)
+    for t in range(len(h)):
+        xr[t] += h[t].real
+        xi[t] += h[t].imag
     for first in range(0, n_step, width):
         last = min(first + width, n_step)
         for t in range(first, last):
@@ -45,8 +53,8 @@ def _two_bus(drawn, v, z, m, wr, wi, cr, ci, moved):
                 x = (a * wr[t] - b * wi[t]) * inv
                 y = (a * wi[t] + b * wr[t]) * inv
                 mr, mi = m[t].real, m[t].imag
-                re = v[t].real - zr * x + zi * y - mr * x - mi * y
-                im = v[t].imag - zr * y - zi * x - mi * x + mr * y
+                re = v[t].real - xr[t] * x + xi[t] * y - mr * x - mi * y
+                im = v[t].imag - xr[t] * y - xi[t] * x - mi * x + mr * y
                 moved[t] = (re - wr[t]) ** 2 + (im - wi[t]) ** 2
                 wr[t], wi[t], cr[t], ci[t] = re, im, x, y
             most = 0.0
@@ -62,6 +70,7 @@ def may_bind(  # pragma: no cover
     v_port,
     z_own,
     m_own,
+    h_own,
     z_most,
     v_ratio,
     kappa_port,
@@ -99,7 +108,9 @@ def may_bind(  # pragma: no cover
         c_most = size / (v_least * (1.0 - x_most))
         wr, wi, moved = np.empty(n_step), np.empty(n_step), np.empty(n_step)
         cr, ci = np.empty(n_step), np.empty(n_step)
-        _two_bus(drawn[k], v_port[k], z_own[k], m_own[k], wr, wi, cr, ci, moved)
+        _two_bus(
+            drawn[k], v_port[k], z_own[k], m_own[k], h_own[k], wr, wi, cr, ci, moved
+        )
         current = np.empty(n_step, dtype=np.complex128)
         c_size = np.empty(n_step)
         c_error = np.empty(n_step)
@@ -118,7 +129,10 @@ def may_bind(  # pragma: no cover
             rest = size0 * kappa_port[k, t] * (second + (x + second) * x) / (1.0 - x)
             w, c = complex(wr[t], wi[t]), complex(cr[t], ci[t])
             lowest = min(abs(w), size0 * (1.0 - x))
-            shrink = (abs(z_own[k]) + abs(m_own[k, t])) * size / (lowest * abs(w))
+            shrink = abs(z_own[k]) + abs(m_own[k, t])
+            if h_own.shape[1] > 0:
+                shrink += abs(h_own[k, t])
+            shrink *= size / (lowest * abs(w))
             if not (moved[t] <= _TWO_BUS_TOLERANCE**2 and shrink < _CONTRACTION):
                 out[k, t] = True
             error = rest / (1.0 - shrink) + 10.0 * _TWO_BUS_TOLERANCE
@@ -195,6 +209,8 @@ def binding_load(  # pragma: no cover
     v_port,
     z_own,
     m_own,
+    z_more,
+    h_own,
     tan_phi,
     over,
     z_over,
@@ -207,14 +223,15 @@ def binding_load(  # pragma: no cover
     for an upper limit, 3 for one as a share of ``|over - P z_over d|``. With W the
     voltage at the port under load P, the limited quantity is ``|base - P h|``,
     ``h = z d + second conj(d)``, ``d = (1 - j tan) / conj(W)``: a quadratic in P,
-    solved again as W follows P.
+    solved again as W follows P. Where loads follow their voltage, ``z_more`` and
+    ``h_own`` add to ``z_row`` and ``z_own`` at each step; else they have no steps.
     """
     n, n_step = out.shape
     width = 256
     for i in nb.prange(n):
         k, own_change, upper = port[i], kind[i] == 0, kind[i] >= 2
-        zr, zi = z_row[i].real, z_row[i].imag
-        yr, yi = z_own[k].real, z_own[k].imag
+        zr, zi = np.full(width, z_row[i].real), np.full(width, z_row[i].imag)
+        yr, yi = np.full(width, z_own[k].real), np.full(width, z_own[k].imag)
         wr, wi, p = np.empty(width), np.empty(width), np.empty(width)
         mr, mi = np.empty(width), np.empty(width)
         er, ei = np.empty(width), np.empty(width)
@@ -233,6 +250,11 @@ def binding_load(  # pragma: no cover
                     br[s], bi[s], er[s], ei[s] = b.real, b.imag, e.real, e.imag
                 left[s] = br[s] ** 2 + bi[s] ** 2 - aim**2
                 p[s] = 0.0
+            if h_own.shape[1] > 0:
+                for s in range(size):
+                    y = z_own[k] + h_own[k, first + s]
+                    z = y if own_change else z_row[i] + z_more[i, first + s]
+                    zr[s], zi[s], yr[s], yi[s] = z.real, z.imag, y.real, y.imag
             for _ in range(_PASSES):
                 if kind[i] == 3:
                     for s in range(size):
@@ -243,16 +265,18 @@ def binding_load(  # pragma: no cover
                     inv = 1.0 / (wr[s] * wr[s] + wi[s] * wi[s])
                     dr = (wr[s] + tan_phi * wi[s]) * inv
                     di = (wi[s] - tan_phi * wr[s]) * inv
-                    hr = zr * dr - zi * di + er[s] * dr + ei[s] * di
-                    hi = zr * di + zi * dr + ei[s] * dr - er[s] * di
+                    hr = zr[s] * dr - zi[s] * di + er[s] * dr + ei[s] * di
+                    hi = zr[s] * di + zi[s] * dr + ei[s] * dr - er[s] * di
                     h2 = hr * hr + hi * hi
                     along = br[s] * hr + bi[s] * hi
                     root = np.sqrt(along * along - h2 * left[s])
                     x = (along + root) / h2 if upper else left[s] / (along + root)
                     p[s] = x
                     v = v_port[k, first + s]
-                    wr[s] = v.real - x * (yr * dr - yi * di + mr[s] * dr + mi[s] * di)
-                    wi[s] = v.imag - x * (yr * di + yi * dr + mi[s] * dr - mr[s] * di)
+                    fr = yr[s] * dr - yi[s] * di + mr[s] * dr + mi[s] * di
+                    fi = yr[s] * di + yi[s] * dr + mi[s] * dr - mr[s] * di
+                    wr[s] = v.real - x * fr
+                    wi[s] = v.imag - x * fi
             for s in range(size):
                 x = p[s]
                 if (left[s] >= 0.0) if upper else (left[s] <= 0.0):

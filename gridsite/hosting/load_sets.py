@@ -158,22 +158,14 @@ def _set_voltages(case: BaseCase, set_kw: Floats, steps: Ints) -> Voltages:
     """Return voltages with a set of loads of its own, (n_port, n), at each step."""
     states, base_kva = case.states, case.block.base_kva
     port = np.flatnonzero(set_kw.any(axis=1))
-    shape = states.shape_of_port[port]
-    added = set_kw[port] / base_kva
-    p = states.p_scale[port, None] * states.p_shapes[shape][:, steps] + added
-    q = states.q_scale[port, None] * states.q_shapes[shape][:, steps]
-    q += case.tan_phi * added
-    shape_of_port = states.shape_of_port.copy()
-    shape_of_port[port] = len(states.p_shapes) + np.arange(len(port))
-    p_scale, q_scale = states.p_scale.copy(), states.q_scale.copy()
-    p_scale[port] = q_scale[port] = 1.0
+    more_of = np.full(len(set_kw), -1)
+    more_of[port] = np.arange(len(port))
     own = replace(
         states,
-        p_shapes=np.vstack([states.p_shapes[:, steps], p]),
-        q_shapes=np.vstack([states.q_shapes[:, steps], q]),
-        shape_of_port=shape_of_port,
-        p_scale=p_scale,
-        q_scale=q_scale,
+        p_shapes=np.ascontiguousarray(states.p_shapes[:, steps]),
+        q_shapes=np.ascontiguousarray(states.q_shapes[:, steps]),
+        more_of=more_of,
+        more=np.ascontiguousarray(set_kw[port] / base_kva),
         drive=None if states.drive is None else states.drive[steps],
     )
     at = np.arange(len(steps))

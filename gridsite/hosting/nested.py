@@ -150,17 +150,15 @@ class _SplitRating:
         settings = replace(self.settings, envelope=None) if quiet else self.settings
         return BlockRating(case, profiles, inside, settings, outside)
 
-    def _keep(self, rating: BlockRating) -> None:
-        """Take over the rows of one part."""
+    def _rows(self, rating: BlockRating) -> pd.DataFrame:
+        """Return the rows of one part, and remember its tightest steps."""
         inside = rating.group
         if inside.empty:
-            return
+            return empty_rows(inside)
         rows = rating.table()
-        for name in rows:
-            self.out.loc[rows.index, name] = rows[name]
         self.own_drop[inside.index] = rating.case.effect[2][rating.port]
         if not hasattr(rating, "envelope"):
-            return
+            return rows
         firm = rows["firm_kw"].to_numpy()[rating.chosen]
         headroom = rating.envelope.headroom_kw(np.nan_to_num(firm))
         count = min(_TIGHT_STEPS, headroom.shape[1])
@@ -168,9 +166,18 @@ class _SplitRating:
         least = np.take_along_axis(headroom, step, axis=1)
         for k, label in enumerate(inside.index[rating.chosen]):
             self.tight[label] = (step[k], least[k])
+        return rows
+
+    def _keep(self, *parts: pd.DataFrame) -> None:
+        """Take over the rows of some parts."""
+        rows = pd.concat([part for part in parts if len(part)] or [self.out.iloc[:0]])
+        kept = self.out[~self.out.index.isin(rows.index)]
+        every = pd.concat([kept, rows]) if len(kept) else rows
+        self.out = every.loc[self.out.index]
 
     def rate_leaves(self, progress: Callable[[float, str], None] | None) -> None:
         """Rate each leaf under what the trunk leaves to it."""
+        parts = []
         for i, name in enumerate(self.split.leaf_ports):
             if progress:
                 text = f"hosting capacity behind {name.removeprefix('behind ')}"
@@ -178,17 +185,17 @@ class _SplitRating:
             outside = self.trunk.outside(i, len(self.groups[i]))
             rating = self._rating(i, outside)
             self.reach.append(_reach(rating))
-            self._keep(rating)
+            rows = self._rows(rating)
             inside = self.groups[i].index
             drop: Floats = np.asarray(self.own_drop[inside], dtype=np.float64)
-            rows = self.out.loc[inside]
             self.trunk.refuse(rows, i, drop)
-            self.out.loc[inside] = rows
+            parts.append(rows)
+        self._keep(*parts)
 
     def rate_trunk(self) -> None:
         """Rate the trunk's own connections."""
         if len(self.groups[-1]):
-            self._keep(self._rating(len(self.split.leaves), None))
+            self._keep(self._rows(self._rating(len(self.split.leaves), None)))
 
     def refuse_beyond(self) -> None:
         """Give no value to loads that act on broken voltages of other leaves."""
@@ -230,7 +237,7 @@ class _SplitRating:
             rows = np.flatnonzero(reached)
             first.rate(empty_rows(inside), rows)
             calibrated = self._calibrated(inside, outside, rows, first.envelope.grid_kw)
-            self._keep(self._rating(part, calibrated))
+            self._keep(self._rows(self._rating(part, calibrated)))
             self.out.loc[refused.index] = refused
 
     def _outside(self, part: int, enough_kw: float) -> Outside:

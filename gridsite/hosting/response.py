@@ -18,6 +18,13 @@ and, putting :math:`u_j = -Z_{jk} c` on the right, at the port itself
 a two-bus circuit that holds at each step. The same sums with the transfer
 matrix of a limited row in the first place give what the row feels. `Screen`
 bounds what is left out; `Envelope` calibrates it in AC power flow.
+
+Where loads follow their voltage, a part :math:`S_j \propto |V_j|^n` of a load draws
+a current :math:`\propto V_j^{n/2} \overline{V_j}^{n/2 - 1}`, so that to first order it
+changes by :math:`\tfrac n2 u_j / V_j + (\tfrac n2 - 1) \overline{u_j / V_j}` of
+itself: :math:`M` takes :math:`1 - \tfrac n2` of its power, and :math:`Z_{kk}` grows by
+
+.. math:: H_k = -\sum_j \tfrac n2 Z_{kj} Z_{jk} \, \overline{S_j} / |V_j|^2.
 """
 
 from __future__ import annotations
@@ -71,26 +78,83 @@ class Response:
     @cached_property
     def power(self) -> Complex:
         """
-        Return what the ports draw in the base case.
+        Return what the ports draw in the base case, at its voltages.
 
         Returns
         -------
         numpy.ndarray of complex, shape (n_port, n_step)
             Load positive. [pu]
         """
-        return self.case.states.power(np.arange(len(self.case.time)))
+        block = self.case.block
+        out: Complex = self.case.states.power(np.arange(len(self.case.time)))
+        at = np.flatnonzero(block.follows)
+        if len(at):
+            u = self.v_size[at] / block.rated_v[at, None]
+            p = out[at].real * u ** block.p_exponent[at, None]
+            out[at] = p + 1j * out[at].imag * u ** block.q_exponent[at, None]
+        return out
+
+    @cached_property
+    def size(self) -> Floats:
+        """
+        Return the power that bounds how what the ports draw may change.
+
+        A part with exponent n changes its current by at most max(1, n - 1) X / (1 - X)
+        of itself where its voltage changes by a share of up to X: for n up to 2 as
+        constant power does, of which the majorant is X / (1 - X).
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_port, n_step)
+            Size of the power; parts apart where their exponents differ. [pu]
+        """
+        block = self.case.block
+        out: Floats = np.abs(self.power)
+        at = np.flatnonzero(block.follows)
+        if len(at):
+            p, q = block.p_exponent[at, None], block.q_exponent[at, None]
+            weight_p, weight_q = np.maximum(1.0, p - 1.0), np.maximum(1.0, q - 1.0)
+            apart = np.abs(self.power[at].real) * weight_p
+            apart += np.abs(self.power[at].imag) * weight_q
+            out[at] = np.where(p == q, out[at] * weight_p, apart)
+        return out
 
     @cached_property
     def admittance(self) -> Complex:
         """
         Return the conjugate of S / V^2 of each port in the base case.
 
+        Parts that follow their voltage count by :math:`1 - n / 2`.
+
         Returns
         -------
         numpy.ndarray of complex, shape (n_port, n_step)
             What the second-order terms weigh impedances with. [pu]
         """
-        out: Complex = np.conj(self.power / self.v_port**2)
+        power, block = self.power, self.case.block
+        if block.follows.any():
+            power = power.real * (1.0 - 0.5 * block.p_exponent[:, None]) + (
+                1j * power.imag * (1.0 - 0.5 * block.q_exponent[:, None])
+            )
+        out: Complex = np.conj(power / self.v_port**2)
+        return out
+
+    @cached_property
+    def following(self) -> Complex:
+        """
+        Return the conjugate of S n / 2 over the square of the voltage's size.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_port, n_step)
+            Of the ports that follow their voltage; no rows at constant power. [pu]
+        """
+        block = self.case.block
+        at = block.follows
+        power = self.power[at]
+        part = power.real * block.p_exponent[at, None]
+        part = part - 1j * power.imag * block.q_exponent[at, None]
+        out: Complex = 0.5 * part / self.v_size[at] ** 2
         return out
 
     @cached_property
@@ -107,13 +171,37 @@ class Response:
         series : numpy.ndarray of complex, shape (n_mode, n_step)
             Their course; ``mix @ series`` is within `_MODE_ERROR` of the whole.
         """
-        a = self.admittance
-        some = a[:, :: max(1, a.shape[1] // _MODE_STEPS)]
-        size, vectors = np.linalg.eigh(some @ np.conj(some.T))
-        left_out = np.cumsum(np.maximum(size, 0.0))
-        kept = left_out > _MODE_ERROR**2 * left_out[-1:].sum()
-        mix: Complex = np.ascontiguousarray(vectors[:, kept])
-        return mix, np.conj(mix.T) @ a
+        return _modes(self.admittance)
+
+    @cached_property
+    def following_modes(self) -> tuple[Complex, Complex]:
+        """
+        Return the few modes that `following` is made of.
+
+        Returns
+        -------
+        mix : numpy.ndarray of complex, shape (n_following, n_mode)
+            As of `modes`.
+        series : numpy.ndarray of complex, shape (n_mode, n_step)
+            As of `modes`.
+        """
+        return _modes(self.following)
+
+    @cached_property
+    def h_own(self) -> Complex:
+        """
+        Return what the ports that follow their voltage add to a port's impedance.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_port, n_step)
+            H of the module's formula; no columns where all is constant power. [pu]
+        """
+        at = self.case.block.follows
+        if not at.any():
+            return np.zeros((len(at), 0), dtype=np.complex128)
+        out: Complex = -(self.z_port[:, at] * self.z_port[at].T) @ self.following
+        return out
 
     @cached_property
     def m_own(self) -> Complex:
@@ -144,3 +232,13 @@ class Response:
         if len(case.positive_y.data):  # limits on a ratio
             slack[case.first_unbalance :] *= np.abs(case.positive_y @ case.v)
         return slack
+
+
+def _modes(series: Complex) -> tuple[Complex, Complex]:
+    """Return orthonormal columns and their course, which make up some series."""
+    some = series[:, :: max(1, series.shape[1] // _MODE_STEPS)]
+    size, vectors = np.linalg.eigh(some @ np.conj(some.T))
+    left_out = np.cumsum(np.maximum(size, 0.0))
+    kept = left_out > _MODE_ERROR**2 * left_out[-1:].sum()
+    mix: Complex = np.ascontiguousarray(vectors[:, kept])
+    return mix, np.conj(mix.T) @ series

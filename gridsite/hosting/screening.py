@@ -10,8 +10,9 @@ change of every port voltage. From the equation of :math:`u`,
    \kappa_j = \sum_i \frac{|Z_{ji}|\,|S_i|}{|V_j|\,|V_i|},
 
 whose lower root bounds the solution that grows out of the base case with the
-load. The load itself is solved in the two-bus circuit with :math:`M_k`, whose
-remainder is
+load. Loads that follow their voltage count in :math:`\kappa` by what bounds their
+change (`Response.size`). The load itself is solved in the two-bus circuit with
+:math:`M_k` and :math:`H_k`, whose remainder is
 
 .. math::
    \frac{|\rho|}{|V_k|} \le \kappa_k \frac{D + (X + D) X}{1 - X}, \qquad
@@ -60,7 +61,7 @@ class Screen:
         nominal = np.abs(case.port_voltage(case.block.v_no_load[:, None]))
         self.z_most = (np.abs(response.z_port) / nominal).max(axis=0, initial=0.0)
         self.v_ratio = (response.v_size / nominal).min(axis=0, initial=1.0)
-        weight = np.abs(response.power) / response.v_size
+        weight = response.size / response.v_size
         self.kappa_port = (np.abs(response.z_port) @ weight) / response.v_size
         self.kappa_step = self.kappa_port.max(axis=0, initial=0.0)
         self.kappa_row = np.abs(response.row_z) @ weight
@@ -93,6 +94,7 @@ class Screen:
             response.v_port[ports],
             np.ascontiguousarray(response.z_port[ports, ports]),
             response.m_own[ports],
+            response.h_own[ports],
             self.z_most[ports],
             self.v_ratio,
             self.kappa_port[ports],

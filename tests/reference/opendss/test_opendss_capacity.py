@@ -1,0 +1,167 @@
+"""Firm capacity on OpenDSS circuits against bisection run inside OpenDSS."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from gridsite.feeder.profiles import constant_profiles
+from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.capacity import hosting_capacity, own_connections
+from gridsite.hosting.limits import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from gridsite.feeder.model import Feeder
+
+dss = pytest.importorskip("dss").dss
+
+HERE = Path(__file__).parent
+CURRENTS = ("voltage", "line current", "transformer current")
+POWER_FACTOR = 0.98
+_NUMBER = {"A": "1", "B": "2", "C": "3"}
+
+
+class Judge:
+    """OpenDSS alone: which limits break under a load added at one port."""
+
+    def __init__(self, master: Path, feeder: Feeder, limits: Limits) -> None:
+        self.limits = limits
+        self.engine = dss.NewContext()
+        self.engine.Text.Command = f'redirect "{master}"'
+        for command in (
+            "set maxiterations=500 maxcontroliter=200 tolerance=1e-9",
+            "solve mode=snapshot",
+            "batchedit load..* vminpu=0.1 vlowpu=0.05 vmaxpu=10",
+            "solve",
+            "set controlmode=off",
+            "new load.added phases=1 bus1=dummy kv=1 kw=0 model=1 status=fixed",
+            "edit load.added vminpu=0.1 vlowpu=0.05 vmaxpu=10 enabled=no",
+        ):
+            self.engine.Text.Command = command
+        self.feeder = feeder
+        circuit = self.engine.ActiveCircuit
+        nodes = feeder.nodes[feeder.nodes["limited"].to_numpy(dtype=bool)]
+        names = nodes["bus"] + "." + nodes["phases"].replace(_NUMBER)
+        order = {str(n).lower(): k for k, n in enumerate(circuit.YNodeOrder)}
+        self.at = np.array([order[name] for name in names])
+        self.volts = nodes["voltage_kv"].to_numpy() * 1e3 / np.sqrt(3.0)
+        terminals = feeder.terminals
+        rated = terminals[terminals["rated_a"] > 0.0]
+        rated = rated[rated["criterion"].isin(limits.criteria)]
+        self.rated = rated.groupby("element")
+        self.base = self.broken()
+
+    def broken(self, port: str | None = None, kw: float = 0.0) -> set[tuple[str, int]]:
+        """Return the limits that are broken with a load at a port."""
+        if port is not None:
+            row = self.feeder.ports.loc[port]
+            nodes = [_NUMBER.get(sign, sign) for sign in row["phases"]]
+            self.engine.Text.Command = (
+                f"edit load.added bus1={row['bus']}.{'.'.join(nodes)} kv=1 kw={kw} "
+                f"pf={POWER_FACTOR} enabled=yes conn="
+                f"{'delta' if len(nodes) > 1 else 'wye'} kv="
+                f"{row['rated_v_pu'] * self.base_volts(row['bus']) / 1e3}"
+            )
+        self.engine.Text.Command = "solve mode=snapshot"
+        circuit = self.engine.ActiveCircuit
+        if not circuit.Solution.Converged:
+            return {("power flow", 0)}
+        v = np.abs(np.asarray(circuit.YNodeVarray).view(complex))[self.at] / self.volts
+        low = self.limits.voltage_min_pu
+        out = {("voltage", int(k)) for k in np.flatnonzero(v < low)}
+        for element, rows in self.rated:
+            circuit.SetActiveElement(element)
+            currents = circuit.ActiveCktElement.Currents
+            amps = np.abs(np.asarray(currents).view(complex))
+            out |= self._over(element, amps, rows)
+        self.engine.Text.Command = "disable load.added"
+        return out
+
+    def _over(self, element: str, amps: np.ndarray, rows: Any) -> set[tuple[str, int]]:
+        """Return the conductors of an element that carry more than they are rated."""
+        active = self.engine.ActiveCircuit.ActiveCktElement
+        n_end = len(active.BusNames)
+        ends = np.split(np.asarray(active.NodeOrder), n_end)
+        per_end = len(ends[0])
+        at: list[int] = []
+        for end, numbers in enumerate(ends):
+            live = [end * per_end + int(k) for k in np.flatnonzero(numbers)]
+            phases = [k for k in live if k % per_end < active.NumPhases]
+            at += (phases or live) if "Transformer" in element else live
+        if len(at) != len(rows):  # one end has no supply
+            return set()
+        over = amps[at] > rows["rated_a"].to_numpy()
+        return {(element, int(k)) for k in np.flatnonzero(over)}
+
+    def base_volts(self, bus: str) -> float:
+        """Return the phase voltage base of a bus. [V]"""
+        nodes = self.feeder.nodes
+        kv = nodes.loc[nodes["bus"] == bus, "voltage_kv"].iloc[0]
+        return float(kv) * 1e3 / np.sqrt(3.0)
+
+    def capacity(self, port: str) -> float:
+        """Return the largest load that newly breaks nothing, by bisection. [kW]"""
+        low, high = 0.0, 4.0
+        while not self.broken(port, high) - self.base:
+            low, high = high, 2.0 * high
+        while high - low > 0.002:
+            middle = 0.5 * (low + high)
+            if self.broken(port, middle) - self.base:
+                high = middle
+            else:
+                low = middle
+        return low
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "voltage_min_pu", "criteria"),
+    [
+        ("ieee13.dss", 0.9, CURRENTS),
+        ("house.dss", 0.9, CURRENTS),
+        # these name no ampacities, so that only voltages can be judged
+        ("ieee34/ieee34Mod1.dss", 0.9, ("voltage",)),
+        ("ieee37/ieee37.dss", 0.95, ("voltage",)),
+        ("ieee123/IEEE123Master.dss", 0.95, ("voltage",)),
+        ("european-lv/Master.dss", 0.95, ("voltage",)),
+        # secondaries of Ckt5 have no ampacity
+        ("ckt5/Master_ckt5.dss", 0.9, ("voltage", "transformer current")),
+    ],
+)
+def test_firm_capacity_is_that_of_bisection_in_opendss(
+    name: str,
+    voltage_min_pu: float,
+    criteria: tuple[str, ...],
+    shared: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    master = HERE / name if "/" not in name else shared(f"opendss/{name}")
+    if name == "house.dss":  # give its one unrated line a rating
+        master = tmp_path / name
+        text = (HERE / name).read_text()
+        master.write_text(text.replace("linecode=bare", "linecode=rated"))
+    feeder = read_feeder(master)
+    ports = feeder.ports
+    loads = constant_profiles(ports.index, ports["p_kw"], ports["q_kvar"])
+    limits = Limits(voltage_min_pu=voltage_min_pu, criteria=criteria)
+    every = own_connections(feeder)
+    table = hosting_capacity(
+        feeder,
+        loads,
+        limits=limits,
+        connections=every.sample(min(12, len(every)), random_state=1),
+        power_factor=POWER_FACTOR,
+        tolerance_kw=0.01,
+    )
+    rated = table[table["firm_status"] == "ok"]
+    assert len(rated)
+    judge = Judge(master, feeder, limits)
+    for row in rated.head(4).itertuples():
+        truth = judge.capacity(row.port_id)
+        assert row.firm_kw <= truth + 0.02
+        assert row.firm_kw >= truth - max(0.1, 1e-3 * truth)
