@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gridsite.cli_inputs import demand, meters, roofs
 from gridsite.errors import ConfigError, GridsiteError
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+for verb in (roofs, meters, demand):
+    app.command()(verb)
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder.")]
 Overwrite = Annotated[

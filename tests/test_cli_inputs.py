@@ -1,0 +1,168 @@
+"""Verbs that read one input: what they print, write and draw."""
+
+from __future__ import annotations
+
+import geopandas as gpd
+import matplotlib.image
+import numpy as np
+import pandas as pd
+import pytest
+import shapely
+
+from gridsite.report.input_figures import demand_figure, meters_figure, roofs_figure
+
+
+def drawn(path):
+    """Return whether a picture holds more than white."""
+    pixels = matplotlib.image.imread(path)
+    return pixels[..., :3].min() < 0.5
+
+
+def shows(out, *words):
+    text = " ".join(out.replace("│", " ").split())
+    return all(word in text for word in words)
+
+
+@pytest.fixture
+def folder(make_study, tmp_path):
+    """Return a folder with the files of the tiny study."""
+    return make_study(tmp_path / "study").parent
+
+
+def test_roofs(call, folder):
+    flood = gpd.read_parquet(folder / "roofs.parquet").iloc[[2]]
+    flood.to_file(folder / "flood.gpkg")
+    out = folder / "candidates.gpkg"
+    command = (
+        "roofs",
+        folder / "roofs.parquet",
+        "--exclude",
+        folder / "flood.gpkg",
+        "--distance",
+        "35",
+        "--out",
+        out,
+    )
+    code, shown, err = call(*command)
+    assert code == 0, err
+    assert shows(shown, "read 8", "filtered 3", "left out: flood within 35 m 3")
+    kept = gpd.read_file(out)
+    assert kept["building_id"].tolist() == [
+        f"house {h}" for h in ("A1", "B1", "B2", "B3", "B4")
+    ]
+    assert kept["roof_area_m2"].tolist() == pytest.approx([100.0] * 5, rel=0.01)
+    assert drawn(out.with_suffix(".png"))
+    code, _, err = call(*command)
+    assert code == 2
+    assert "--overwrite" in err
+    assert call(*command, "--overwrite")[0] == 0
+
+
+def test_meters(call, folder):
+    wide = pd.read_csv(folder / "loads.csv")
+    table = wide.melt("time", var_name="meter", value_name="kwh").drop(index=[5, 6])
+    table.to_csv(folder / "ami.csv", index=False)
+    out = folder / "kw.parquet"
+    code, shown, err = call("meters", folder / "ami.csv", "--out", out)
+    assert code == 0, err
+    assert shows(shown, "meters 8", "48 of 60 min", "values filled 2", "gap 2 at 1")
+    kw = pd.read_parquet(out)
+    assert list(kw) == ["time", *wide.columns[1:]]
+    np.testing.assert_allclose(kw["B2"], wide["B2"])
+    findings = pd.read_parquet(folder / "kw_findings.parquet")
+    assert findings["meter"].tolist() == ["A1"]
+    assert drawn(out.with_suffix(".png"))
+    code, _, err = call(  # what it writes is what hosting reads
+        "hosting", folder / "net.json", "--profiles", out, "--out", folder / "out"
+    )
+    assert code == 0, err
+
+
+def test_demand(call, folder):
+    out = folder / "zones.parquet"
+    code, shown, err = call(
+        "demand",
+        folder / "users.csv",
+        "--cell",
+        "square",
+        "--size-m",
+        "50",
+        "--it-kw-per-user",
+        "0.5",
+        "--out",
+        out,
+    )
+    assert code == 0, err
+    assert shows(shown, "zones 2", "users 20", "computing power [kW] 10.0")
+    zones = gpd.read_parquet(out)
+    assert zones["users"].tolist() == [10.0, 10.0]
+    assert zones["it_kw"].sum() == pytest.approx(10.0)
+    assert drawn(out.with_suffix(".png"))
+
+
+def test_demand_near_a_place_names_its_source(call, tmp_path):
+    out = tmp_path / "near.gpkg"
+    code, shown, err = call(
+        "demand", "--near", "7.88,48.45,10", "--resolution", "6", "--out", out
+    )
+    assert code == 0, err
+    assert shows(shown, "GeoNames (CC BY 4.0)")
+    assert gpd.read_file(out)["users"].sum() > 50_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [
+        (("demand", "--out", "z.gpkg"), "--near"),
+        (("demand", "--near", "1,2", "--out", "z.gpkg"), "LONGITUDE"),
+        (("demand", "--near", "1,2,3", "--out", "z.csv"), "must end in"),
+        (("meters", "no.csv", "--out", "nowhere/z.parquet"), "no such folder"),
+        (("meters", "no.csv", "--zone", "Mars", "--out", "z.parquet"), "Mars"),
+        (("roofs", "no.gpkg", "--out", "z.gpkg"), "no such file"),
+    ],
+)
+def test_wrong_options_are_one_line(call, tmp_path, monkeypatch, arguments, word):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = call(*arguments)
+    assert code == 2
+    assert word in err
+    assert len(err.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_from_files_are_no_markup(call, folder):
+    name = "[bold]x\x1b[31m.parquet"  # a markup tag, a control character
+    gpd.read_parquet(folder / "roofs.parquet").to_parquet(folder / name)
+    code, shown, err = call("roofs", folder / name, "--out", folder / "o.gpkg")
+    assert code == 0, err
+    assert "\x1b" not in shown
+
+
+class TestPictures:
+    ZONES = gpd.GeoDataFrame(
+        {"users": [1.0, 3.0]},
+        geometry=[
+            shapely.box(8, 60, 8.01, 60.005),
+            shapely.box(8.01, 60, 8.02, 60.005),
+        ],
+        crs=4326,
+    )
+
+    def test_a_map_keeps_the_shape_of_things(self):
+        axes = demand_figure(self.ZONES, column="users", unit="users").axes[0]
+        # at 60 degrees north a degree of longitude is half as long
+        assert axes.get_aspect() == pytest.approx(2.0, rel=1e-3)
+        assert "4 users in 2 zones" in axes.get_title()
+
+    def test_roofs_that_stay_are_not_those_that_go(self):
+        axes = roofs_figure(self.ZONES.iloc[:1], self.ZONES.iloc[1:]).axes[0]
+        assert len(axes.collections) == 2
+        assert "1 candidates" in axes.get_title()
+
+    def test_filled_values_show_on_their_day(self):
+        time = pd.date_range("2025-01-01", periods=72, freq="h", tz="UTC")
+        kw = pd.DataFrame({"a": 1.0, "b": 2.0}, time)
+        filled = pd.DataFrame(data=False, index=time, columns=kw.columns)
+        filled.iloc[24:36, 0] = True
+        _, lower = meters_figure(kw, filled).axes
+        assert lower.lines[0].get_ydata().tolist() == [0.0, 25.0, 0.0]
