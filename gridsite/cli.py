@@ -85,16 +85,51 @@ def run(study: Path, out: Out, overwrite: Overwrite = False) -> None:  # noqa: F
 
 
 @app.command()
-def check(feeder: FeederName) -> None:
-    """Say what is wrong with a feeder file, before anyone rates it."""
+def check(
+    feeder: Annotated[
+        str, typer.Argument(help="Feeder file or name, or a study file (.toml).")
+    ],
+    profiles: Annotated[
+        Path | None, typer.Option(help="Loads or meters to check with it.")
+    ] = None,
+    roofs: Annotated[
+        Path | None, typer.Option(help="Footprints to check with it.")
+    ] = None,
+    users: Annotated[Path | None, typer.Option(help="Users to check with it.")] = None,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Write the findings; - is standard output."),
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option(help="Write the findings as an HTML page.")
+    ] = None,
+) -> None:
+    """Say what is wrong with a feeder or all inputs, before anyone rates them."""
+    import json
+
     from rich.console import Console
 
     from gridsite.errors import DataError
-    from gridsite.feeder.checks import check_feeder
+    from gridsite.input_checks import as_json, check_inputs, check_study
+    from gridsite.report.findings_page import write_findings_page
     from gridsite.report.tables import findings_table
 
-    findings = check_feeder(feeder)
-    Console().print(findings_table(findings))
+    if Path(feeder).suffix.lower() == ".toml":
+        if profiles or roofs or users:
+            msg = "a study file names its profiles, roofs and users itself"
+            raise ConfigError(msg)
+        findings = check_study(feeder)
+    else:
+        findings = check_inputs(feeder, profiles=profiles, roofs=roofs, users=users)
+    text = json.dumps(as_json(findings), indent=2, allow_nan=False)
+    if json_file == Path("-"):
+        print(text)
+    else:
+        Console().print(findings_table(findings))
+        if json_file is not None:
+            json_file.write_text(text + "\n", encoding="utf-8")
+    if page is not None:
+        write_findings_page(findings, page, title=feeder)
     errors = findings[findings["severity"] == "error"]
     if len(errors):
         msg = f"{feeder}: {len(errors)} error(s), listed above"

@@ -367,6 +367,7 @@ def rate_feeder(
         files={path.name: path for path in files},
         joint=None if together is None else together.table,
         joint_splits=None if together is None else together.splits,
+        findings=findings,
         profile_findings=grid.profiles.findings,
         summary=summary,
         manifest={

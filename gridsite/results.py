@@ -126,6 +126,7 @@ def collect(
     return Results(
         buildings=buildings,
         connections=connections,
+        findings=findings,
         profile_findings=grid.profiles.findings,
         left_out=places.left_out if len(places.left_out) else None,
         hosting=hosting,

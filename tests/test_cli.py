@@ -303,6 +303,40 @@ class TestCheck:
         path.write_bytes(b"")
         refused(call("check", path), 2, "net.p", "refused")
 
+    def test_every_input_of_a_study_is_checked(self, call, make_study, tmp_path):
+        path = make_study(tmp_path)
+        users = pd.read_csv(tmp_path / "users.csv")
+        users.assign(lon=users["lat"], lat=users["lon"]).to_csv(
+            tmp_path / "users.csv", index=False
+        )
+        page = tmp_path / "checks.html"
+        code, out, err = call("check", path, "--json", "-", "--page", page)
+        assert code == 0, err
+        told = json.loads(out)
+        assert told["counts"]["error"] == 0
+        rows = pd.DataFrame(told["findings"])
+        assert {"feeder", "profiles", "demand"} <= set(rows["subject"])
+        far = rows[(rows["subject"] == "demand") & (rows["check"] == "far away")]
+        assert "swapped" in far["message"].item()
+        assert "swapped" in page.read_text(encoding="utf-8")
+
+    def test_the_files_beside_a_feeder_may_be_named(self, call, net_file, tmp_path):
+        loads = net_file.with_name("loads.csv")
+        broken = tmp_path / "roofs.gpkg"
+        broken.write_bytes(b"no layer")
+        findings = tmp_path / "findings.json"
+        code, out, err = call(
+            *("check", net_file, "--profiles", loads, "--roofs", broken),
+            *("--json", findings),
+        )
+        assert code == 3, err
+        assert "subject" in out
+        rows = json.loads(findings.read_text("utf-8"))["findings"]
+        errors = [row["subject"] for row in rows if row["severity"] == "error"]
+        assert errors == ["roofs"]
+        study = ("check", tmp_path / "study.toml", "--roofs", broken)
+        refused(call(*study), 2, "study file names")
+
 
 class TestHosting:
     def test_snapshot(self, call, net_file, tmp_path):
@@ -313,6 +347,7 @@ class TestHosting:
         assert len(table) == 8
         assert (table["firm_kw"] > 0.0).all()
         assert not (tmp_path / "out" / "plan.parquet").exists()
+        assert "base voltage" in (tmp_path / "out" / "checks.html").read_text("utf-8")
         summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
         assert summary["replay"]["steps"] == 1
         assert "building service (no rating given)" in summary["not_checked"]

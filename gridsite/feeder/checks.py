@@ -13,8 +13,15 @@ import pandas as pd
 from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.findings import LOW_SOURCE_PU, SEVERITIES, Finding, flag
 from gridsite.feeder.model import Feeder
-from gridsite.feeder.net_checks import NET_CHECKS, Net, positions, ratings
+from gridsite.feeder.net_checks import (
+    NET_CHECKS,
+    Net,
+    filed_results,
+    positions,
+    ratings,
+)
 from gridsite.feeder.net_sources import load_net
+from gridsite.feeder.opendss_checks import opendss_findings
 from gridsite.feeder.powerflow import Block, States
 from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
 
@@ -24,8 +31,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Floats = NDArray[np.float64]
-
-_MODEL_FILES = (".dss", ".xml", ".zip")  # read without pandapower tables
 
 
 def check_feeder(
@@ -99,7 +104,7 @@ def check_feeder(
         if feeder is not None:
             checks += [partial(check, feeder) for check in (_unsupplied, _topology)]
             checks += [partial(_sources, feeder, band)]
-            checks += [partial(_base_case, feeder, band, percent_max)]
+            checks += [partial(_base_case, feeder, band, percent_max, net)]
             if net is None:
                 checks += [partial(_bare_model, feeder)]
         for check in checks:
@@ -116,8 +121,10 @@ def _opened(source: Any) -> tuple[Net | None, Feeder | None, list[Finding]]:  # 
     name = str(source) if filed else str(getattr(source, "name", "") or "net")
     net: Any = None
     try:
-        if filed and Path(source).suffix.lower() in _MODEL_FILES:
-            return None, read_feeder(source), []
+        if filed and Path(source).suffix.lower() == ".dss":
+            found = list(opendss_findings(source))
+            broken = any(finding.severity == "error" for finding in found)
+            return None, None if broken else read_feeder(source), found
         net = _tables(source, name)
         return net, feeder_from_net(net, name=name), []
     except ConfigError:
@@ -231,10 +238,12 @@ def _bare_model(feeder: Feeder) -> Iterator[Finding]:
 
 
 def _base_case(
-    feeder: Feeder, band: tuple[float, float], percent_max: float
+    feeder: Feeder, band: tuple[float, float], percent_max: float, net: Net | None
 ) -> Iterator[Finding]:
     """Judge the state with every load and generator at its value in the file."""
     pu, amps, failed = _solved(feeder)
+    if net is not None:
+        yield from filed_results(net, pd.Series(pu, feeder.nodes["bus"]))
     if failed:
         text = (
             f"power flow finds no solution for {len(failed)} feeder(s) at the loads in "

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -32,6 +32,12 @@ VK_PERCENT = (2.0, 20.0)
 
 #: Largest rated current that is no placeholder. [kA]
 RATED_KA_MAX = 10.0
+
+#: Largest difference of the ratios of transformers side by side. [-]
+RATIO_SPREAD = 0.005
+
+#: Largest difference of filed results from the base case. [pu]
+RESULT_OFF_PU = 1e-3
 
 #: Smallest load, and largest below 1 kV. [kW]
 LOAD_KW = (1e-3, 1e4)
@@ -121,6 +127,28 @@ CHECKS = {
         "transformers have a tap changer without a type",
         "it is taken as a ratio tap; set tap_changer_type if it is not one",
     ),
+    "parallel transformers": (
+        "warning",
+        (
+            f"transformers side by side differ in ratio by over {RATIO_SPREAD:.1%}, "
+            "which drives current round between them"
+        ),
+        (
+            "set the same taps; regulators of single phases, converted to transformers "
+            "side by side, need the three-phase file they came from"
+        ),
+    ),
+    "filed results": (
+        "warning",
+        (
+            f"buses have a result in the file that is over {RESULT_OFF_PU:g} pu off "
+            "the base case"
+        ),
+        (
+            "compare with the tool the file came from: a power flow that converges "
+            "is not proof that a conversion is right"
+        ),
+    ),
     "tap position": (
         "warning",
         "transformers stand at a tap outside their range",
@@ -175,6 +203,98 @@ CHECKS = {
         "set vm_pu of the external grid to the voltage that the substation holds",
     ),
 }
+#: Reactance above which a regulator, and any other transformer, is doubtful. [%]
+REACTANCE_PERCENT = (2.0, 20.0)
+
+#: Checks of OpenDSS circuits: the same three texts, by check.
+OPENDSS_CHECKS = {
+    "left out": (
+        "note",
+        "commands of the script are left out: reports, solutions, settings of a run",
+        "none needed: gridsite solves the circuit itself",
+    ),
+    "voltage base": (
+        "error",
+        "windings have a rated voltage that does not fit the base of their bus",
+        (
+            "give every voltage level in Set VoltageBases, the low voltage too, and "
+            "call CalcVoltageBases after the last element"
+        ),
+    ),
+    "load voltage": (
+        "warning",
+        "loads have a rated voltage that does not fit the base of their bus",
+        (
+            "kV is line to line for two and three phases, of both legs for a "
+            "split-phase load, else to neutral"
+        ),
+    ),
+    "phases": (
+        "note",
+        (
+            "lines carry one or two phases and are solved by phase (a balanced reading "
+            "would show a third to two thirds of their loading)"
+        ),
+        "none needed; do not convert the file through a balanced importer",
+    ),
+    "split phase": (
+        "note",
+        "transformers are centre-tapped: their loads stand on legs 1 and 2",
+        "none needed: a three-phase unit does not fit there",
+    ),
+    "neutral nodes": (
+        "note",
+        "nodes carry a neutral, near 0 V",
+        "none needed: no voltage limit covers them",
+    ),
+    "default ampacity": (
+        "warning",
+        (
+            "lines are rated at the 400 A that OpenDSS takes where a file says "
+            "nothing; without an ampacity of their own they are unrated"
+        ),
+        "enter NormAmps of lines or line codes; what they feed is unrated until then",
+    ),
+    "reactance": (
+        "warning",
+        "transformers have a reactance of 0 or less, above {1:g} %, or above {0:g} % "
+        "with the same voltage at both sides (a regulator)".format(*REACTANCE_PERCENT),
+        (
+            "give XHL on the kVA that is filed; of a regulator that is the power it "
+            "passes, not the power it regulates"
+        ),
+    ),
+    "coordinates: degrees": (
+        "note",
+        "coordinates are longitude and latitude",
+        "none needed",
+    ),
+    "coordinates: swapped": (
+        "warning",
+        "coordinates are latitude, then longitude",
+        "swap the two columns",
+    ),
+    "coordinates: metres": (
+        "warning",
+        "coordinates are to scale in metres, of no named place",
+        "name their reference system, such as EPSG:27700 for the British grid",
+    ),
+    "coordinates: feet": (
+        "warning",
+        "coordinates are to scale in feet, of no named place",
+        "name their reference system: a state plane, if the place is real",
+    ),
+    "coordinates: kilometres": (
+        "warning",
+        "coordinates are to scale in kilometres, of no named place",
+        "give longitude and latitude, or name their reference system",
+    ),
+    "coordinates: drawing": (
+        "warning",
+        "coordinates are a drawing, not to scale",
+        "none: without real positions there is no map and no matching of buildings",
+    ),
+}
 _SHOWN = 3
 
 
@@ -192,8 +312,10 @@ class Finding(NamedTuple):
 def flag(
     check: str,
     rows: pd.DataFrame,
-    bad: pd.Series[bool] | NDArray[np.bool_],
+    bad: pd.Series[bool] | NDArray[np.bool_] | list[bool],
     shown: pd.Series[Any] | None = None,
+    *,
+    words: Mapping[str, tuple[str, str, str]] = CHECKS,
 ) -> Iterator[Finding]:
     """
     Yield one finding for all the bad rows, if there are any.
@@ -201,20 +323,22 @@ def flag(
     Parameters
     ----------
     check : str
-        Which check, of `CHECKS`.
+        Which check, of ``words``.
     rows : pandas.DataFrame
         Everything that was checked, with its ``label``.
     bad : array of bool, shape (n_row,)
         Which rows are at fault.
     shown : pandas.Series of str, optional
         What to show of a row beside its label.
+    words : mapping, default `CHECKS`
+        Severity, what is wrong and the cure, by check.
 
     Yields
     ------
     Finding
         With the number of labels at fault as its value.
     """
-    severity, what, cure = CHECKS[check]
+    severity, what, cure = words[check]
     text = rows["label"] if shown is None else rows["label"] + " (" + shown + ")"
     hit = rows.assign(text=text)[np.asarray(bad, dtype=bool)].drop_duplicates("label")
     if len(hit):

@@ -17,6 +17,8 @@ from gridsite.feeder.findings import (
     LINE_OHM_PER_KM,
     LOAD_KW,
     RATED_KA_MAX,
+    RATIO_SPREAD,
+    RESULT_OFF_PU,
     SWAP_LINES,
     SWAP_SPREAD,
     VK_PERCENT,
@@ -197,6 +199,23 @@ def _transformers(net: Net) -> Iterator[Finding]:
     yield from flag("transformer impedance", every, bad, shown)
 
 
+def _parallel_taps(net: Net) -> Iterator[Finding]:
+    """Find transformers side by side that drive current round in a circle."""
+    rows = _live(net, "trafo")
+    if not len(rows):
+        return
+    at = _number(rows, "tap_pos").fillna(0.0) - _number(rows, "tap_neutral").fillna(0.0)
+    step = at * _number(rows, "tap_step_percent").fillna(0.0)
+    ratio = _number(rows, "vn_hv_kv") / _number(rows, "vn_lv_kv")
+    low = _text(rows, "tap_side").eq("lv")
+    ratio *= 1.0 + step / 100.0 * np.where(low, -1.0, 1.0)
+    spread = ratio.groupby([rows["hv_bus"], rows["lv_bus"]]).transform(
+        lambda group: group.max() / group.min() - 1.0
+    )
+    shown = _shown(1e2 * spread, "% apart")
+    yield from flag("parallel transformers", rows, spread > RATIO_SPREAD, shown)
+
+
 def _net_ratings(net: Net) -> Iterator[Finding]:
     """Find ratings of lines and transformers that are missing or absurd."""
     line = _live(net, "line")
@@ -334,6 +353,33 @@ def _scale(a: Floats, b: Floats, length: Floats) -> Iterator[Finding]:
         yield Finding("warning", "scale", "", float(median), what, cure)
 
 
+def filed_results(net: Net, pu: pd.Series[float]) -> Iterator[Finding]:
+    """
+    Compare results that stand in the file with the base case.
+
+    Parameters
+    ----------
+    net : mapping of str to pandas.DataFrame
+        The network.
+    pu : pandas.Series of float, by bus
+        Voltages of the base case. [pu]
+
+    Yields
+    ------
+    Finding
+        ``filed results``; buses without a name of their own are left out.
+    """
+    if "res_bus" not in net or not pu.index.is_unique:
+        return
+    rows = _live(net, "bus").assign(label=lambda bus: _text(bus, "name"))
+    rows = rows[rows["label"].isin(pu.index) & ~rows["label"].duplicated(keep=False)]
+    filed = _number(net["res_bus"], "vm_pu").reindex(rows.index)
+    ours = pd.Series(pu[rows["label"]].to_numpy(), index=rows.index)
+    off = (filed - ours).abs()
+    shown = _shown(filed, "pu filed, ") + _shown(ours, "pu")
+    yield from flag("filed results", rows, off > RESULT_OFF_PU, shown)
+
+
 #: Every check of the tables.
 NET_CHECKS: tuple[Callable[[Net], Iterator[Finding]], ...] = (
     _numbers,
@@ -342,6 +388,7 @@ NET_CHECKS: tuple[Callable[[Net], Iterator[Finding]], ...] = (
     _nominal_voltages,
     _lines,
     _transformers,
+    _parallel_taps,
     _net_ratings,
     _loads,
     _controllers,

@@ -23,6 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from gridsite.errors import ConfigError, CRSError, DataError
+from gridsite.report.findings_page import write_findings_page
 from gridsite.report.geopackage import write_geopackage
 from gridsite.report.map import siting_map
 from gridsite.schemas import SCHEMA_VERSION, SCHEMAS, check_table
@@ -64,8 +65,8 @@ class Results:
         What stands and what is served in each period (no contract).
     left_out : pandas.DataFrame, optional
         Buildings without a part in the run, with the reason (no contract).
-    profile_findings : pandas.DataFrame, optional
-        What was found in meter readings (no contract).
+    findings, profile_findings : pandas.DataFrame, optional
+        What was found in the feeder and in meter readings (no contract).
     joint, joint_splits : pandas.DataFrame, optional
         What connections can draw together, by feeder and by connection (no
         contract).
@@ -103,6 +104,7 @@ class Results:
     costs: pd.DataFrame | None = None
     timeline: pd.DataFrame | None = None
     left_out: pd.DataFrame | None = None
+    findings: pd.DataFrame | None = None
     profile_findings: pd.DataFrame | None = None
     joint: pd.DataFrame | None = None
     joint_splits: pd.DataFrame | None = None
@@ -237,6 +239,7 @@ def write_results(
     -----
     Files: ``<table>.parquet`` (GeoParquet where there is geometry, with
     ``schema_version`` in the metadata), ``siting.gpkg``, ``map.html``,
+    ``checks.html`` where there are findings on the inputs,
     ``summary.json`` and ``manifest.json``.
     """
     path = check_folder(folder, overwrite=overwrite)
@@ -319,6 +322,9 @@ def _write_files(results: Results, folder: Path) -> None:
         _write_table(table, folder / f"{name}.parquet")
     write_geopackage(results, folder / "siting.gpkg")
     siting_map(results, folder / "map.html")
+    if results.findings is not None:
+        title = str(results.summary.get("study") or "gridsite")
+        write_findings_page(results.findings, folder / "checks.html", title=title)
     for name, path in results.files.items():
         shutil.move(path, folder / name)
     own = {

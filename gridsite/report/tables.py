@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 from rich.table import Table
@@ -185,7 +185,8 @@ def findings_table(findings: pd.DataFrame) -> Table:
     Parameters
     ----------
     findings : pandas.DataFrame
-        Columns ``severity``, ``element``, ``value``, ``message``, ``cure``.
+        Columns ``severity``, ``element``, ``value``, ``message``, ``cure``, and
+        ``subject`` where there is more than the feeder.
 
     Returns
     -------
@@ -193,14 +194,39 @@ def findings_table(findings: pd.DataFrame) -> Table:
         One row per finding, in the order given.
     """
     columns = ["severity", "element", "value", "message", "cure"]
+    if "subject" in findings and (findings["subject"] != "feeder").any():
+        columns = ["subject", *columns]
     table = Table(*columns, title=f"{len(findings):,} findings")
     for row in findings[columns].to_dict("records"):
-        value = row["value"]
-        shown = f"{value:.6g}" if isinstance(value, float) else value
-        shown = "" if pd.isna(value) else shown
-        cells = (row["severity"], row["element"], shown, row["message"], row["cure"])
+        cells = [
+            value_text(row[name]) if name == "value" else row[name] for name in columns
+        ]
         table.add_row(*_texts(cells), style=_SEVERITY_STYLES.get(row["severity"], ""))
     return table
+
+
+def value_text(value: Any) -> str:  # noqa: ANN401
+    """
+    Return the value of a finding as text.
+
+    Parameters
+    ----------
+    value : object
+        A number, or nothing.
+
+    Returns
+    -------
+    str
+        Six digits; empty where there is none.
+
+    Examples
+    --------
+    >>> value_text(0.95123456), value_text(float("nan"))
+    ('0.951235', '')
+    """
+    if pd.isna(value):
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
 def plain_text(value: object) -> Text:
