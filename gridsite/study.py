@@ -39,7 +39,12 @@ from gridsite.place_inputs import study_demand, study_energy, study_places
 from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import collect, input_hashes, with_estimates
-from gridsite.siting import Plan, SitingProblem, solve
+from gridsite.siting import (
+    Plan,
+    SitingProblem,
+    conflicting_requirements,
+    solve,
+)
 from gridsite.siting_grid import Grids, Replayed
 from gridsite.siting_inputs import siting_inputs
 from gridsite.strategies import compare_strategies, priced_unserved
@@ -482,7 +487,16 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     )
     problem = inputs.problem(*grids.rows(inputs.site_options["port_id"]))
     progress(0.6, "choosing sites")
-    hybrid, replay = _solve(study, grids, problem, lambda text: progress(0.7, text))
+    try:
+        hybrid, replay = _solve(study, grids, problem, lambda text: progress(0.7, text))
+    except InfeasibleError as error:
+        progress(0.75, "looking for what conflicts")
+        limit = study.config.solve.time_limit_s
+        conflict = conflicting_requirements(problem, time_limit_s=limit)
+        if not conflict.requirements:
+            raise
+        msg = f"{error}. In short, {conflict}"
+        raise InfeasibleError(msg, error.solution) from error
     others = {}
     if study.config.solve.compare:
         for name, alone in compare_strategies(problem).items():

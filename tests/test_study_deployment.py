@@ -11,7 +11,7 @@ import pytest
 from gridsite import Study, run_study
 from gridsite.config import read_config
 from gridsite.cost_presets import FIGURES, preset_table
-from gridsite.errors import ConfigError, DataError
+from gridsite.errors import ConfigError, DataError, InfeasibleError
 from gridsite.report import deployment, read_results
 from gridsite.siting import Economics
 from gridsite.siting_groups import sized_central
@@ -282,6 +282,21 @@ energy_price_per_kwh = 0.1
         flow = other.results.assignment
         batch = flow[(flow["workload"] == "batch") & (flow["site_id"] != "north")]
         assert batch["it_kw"].sum() < home.sum() - 1e-6
+
+
+def test_a_study_without_a_plan_says_what_conflicts(study, call):
+    path = study(ALONE, ("discount_rate = 0.07", "discount_rate = 0.07\nbudget = 9e5"))
+    with pytest.raises(InfeasibleError) as caught:
+        run_study(path)
+    said = str(caught.value)
+    assert "cannot all be met" in said
+    assert "the budget is 900000" in said
+    assert "needs" in said
+    out = path.folder / "out"
+    code, _, error = call("run", path.folder / "study.toml", "--out", out)
+    assert code == 5
+    assert "cannot all be met" in error
+    assert not out.exists()
 
 
 def test_a_timeline_has_a_row_per_period(grown):

@@ -1,6 +1,8 @@
 """The siting decision: tables in, plan and certificate out."""
 
+from gridsite.siting.audit import recomputed_cost
 from gridsite.siting.check import check_plan
+from gridsite.siting.conflict import Conflict, conflicting_requirements
 from gridsite.siting.costs import (
     Economics,
     arc_cost_terms,
@@ -18,6 +20,7 @@ from gridsite.siting.problem import (
 from gridsite.siting.solve import Replay, solve
 
 __all__ = [
+    "Conflict",
     "Economics",
     "Plan",
     "Replay",
@@ -25,8 +28,10 @@ __all__ = [
     "allow_unserved",
     "arc_cost_terms",
     "check_plan",
+    "conflicting_requirements",
     "empty_table",
     "present_capital",
+    "recomputed_cost",
     "restrict_sites",
     "site_cost_terms",
     "solve",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
@@ -43,6 +43,8 @@ class Matrix:
     columns : dict of str to numpy.ndarray of int
         Column of each variable by name and position; -1 for one that is in no
         row and costs nothing.
+    names : tuple of (str, object)
+        Constraint and index of each row, where asked for.
     """
 
     cost: np.ndarray
@@ -56,6 +58,7 @@ class Matrix:
     integer: np.ndarray
     grid_rows: np.ndarray
     columns: dict[str, np.ndarray]
+    names: tuple[tuple[str, Any], ...] = ()
 
     def values(self, name: str, solution: np.ndarray) -> np.ndarray:
         """
@@ -78,7 +81,9 @@ class Matrix:
         return np.where(column >= 0, np.append(solution, 0.0)[column], 0.0)
 
 
-def compile_model(model: pyo.ConcreteModel, problem: ReducedProblem) -> Matrix:
+def compile_model(
+    model: pyo.ConcreteModel, problem: ReducedProblem, *, named: bool = False
+) -> Matrix:
     """
     Return a model as arrays, compiled once by Pyomo.
 
@@ -88,6 +93,8 @@ def compile_model(model: pyo.ConcreteModel, problem: ReducedProblem) -> Matrix:
         From ``formulation.build_model``.
     problem : ReducedProblem
         What it was built from.
+    named : bool, default False
+        Keep the name of each row.
 
     Returns
     -------
@@ -111,6 +118,10 @@ def compile_model(model: pyo.ConcreteModel, problem: ReducedProblem) -> Matrix:
     columns = {name: np.full(size, -1) for name, size in sizes.items()}
     for i, variable in enumerate(form.columns):
         columns[variable.parent_component().name][variable.index()] = i
+    names: list[tuple[str, Any]] = []
+    if named:
+        rows = (row.constraint for row in form.rows)
+        names = [(row.parent_component().name, row.index()) for row in rows]
     return Matrix(
         cost=form.c.toarray().ravel(),
         offset=float(form.c_offset[0]),
@@ -123,4 +134,5 @@ def compile_model(model: pyo.ConcreteModel, problem: ReducedProblem) -> Matrix:
         integer=np.array([v.is_integer() for v in form.columns], dtype=bool),
         grid_rows=np.array([id(row.constraint) in grid for row in form.rows], bool),
         columns=columns,
+        names=tuple(names),
     )
