@@ -78,6 +78,7 @@ class ProfilesSection(_Section):
     shapes: str | None = None
     annual_kwh: Positive | None = None
     annual_kwh_by_port: dict[str, Positive] = {}
+    annual_kwh_file: str | None = None
     full_load_hours: dict[str, Positive] = {}
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.95
     shift_weeks: bool = True
@@ -460,9 +461,10 @@ class RatingConfig(_Section):
     def files(self) -> list[str]:
         """Return the names of the files that are read, beside the feeder's."""
         profiles = self.profiles
-        names = [profiles.file, profiles.shapes, self.committed.file]
+        names = [profiles.file, profiles.shapes, profiles.annual_kwh_file]
+        names.append(self.committed.file)
         names.append(profiles.meters.links if profiles.meters else None)
-        return [name for name in names if name]
+        return [*dict.fromkeys(name for name in names if name)]
 
 
 class StudyConfig(RatingConfig):

@@ -19,6 +19,7 @@ import pandas as pd
 
 from gridsite.config import StudyConfig, read_config
 from gridsite.errors import ConfigError, InfeasibleError, SolveError
+from gridsite.feeder.annual_energy import annual_energy
 from gridsite.feeder.load_growth import (
     committed_loads,
     grown,
@@ -243,22 +244,19 @@ class Study:
     def _shaped(self, feeder: Feeder) -> Profiles:
         section, ports = self.config.profiles, feeder.load_ports.index
         annual = pd.Series(section.annual_kwh, index=ports, dtype=float)
-        estimated = self._estimated_kwh(feeder)
+        own, estimated = self._own_kwh(ports), self._estimated_kwh(feeder)
         if estimated is not None:
-            estimated = estimated[~estimated.index.isin(section.annual_kwh_by_port)]
+            estimated = estimated[~estimated.index.isin(own.index)]
             annual.update(estimated)
-        bare = annual.index[annual.isna()].difference(list(section.annual_kwh_by_port))
+        annual.update(own)
+        bare = annual.index[annual.isna()]
         if len(bare):
             msg = (
                 f"profiles: no energy for {len(bare)} load(s), first {list(bare[:3])}; "
-                "shapes need annual_kwh, or kwh_per_m2 of buildings [kWh]"
+                "shapes need annual_kwh, annual_kwh_file or kwh_per_m2 of buildings "
+                "[kWh]"
             )
             raise ConfigError(msg)
-        unknown = sorted(set(section.annual_kwh_by_port) - set(ports))
-        if unknown:
-            msg = f"profiles.annual_kwh_by_port: no load is called {unknown[:3]}"
-            raise ConfigError(msg)
-        annual.update(pd.Series(section.annual_kwh_by_port, dtype=float))
         hours = pd.Series(section.full_load_hours, dtype=float)
         shaped = shape_profiles(
             read_table(self.path(str(section.shapes))),
@@ -272,6 +270,21 @@ class Study:
         if estimated is None:
             return shaped
         return replace(shaped, assumed=frozenset(estimated.index.intersection(ports)))
+
+    def _own_kwh(self, ports: pd.Index[str]) -> pd.Series[float]:
+        """Return the energies that are given by file, or by name before that. [kWh]"""
+        section = self.config.profiles
+        own = {"annual_kwh_by_port": pd.Series(section.annual_kwh_by_port, dtype=float)}
+        if section.annual_kwh_file is not None:
+            table = read_table(self.path(section.annual_kwh_file), text=True)
+            own["annual_kwh_file"] = annual_energy(table, section.annual_kwh_file)
+        for key, energy in own.items():
+            unknown = sorted(set(energy.index) - set(ports))
+            if unknown:
+                msg = f"profiles.{key}: no load is called {unknown[:3]}"
+                raise ConfigError(msg)
+        both = pd.concat(own.values())
+        return both[~both.index.duplicated()]
 
     def limits(self, feeder: Feeder | None = None) -> Limits:
         """

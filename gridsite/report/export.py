@@ -26,6 +26,7 @@ from gridsite.errors import ConfigError, CRSError, DataError
 from gridsite.report.findings_page import write_findings_page
 from gridsite.report.geopackage import write_geopackage
 from gridsite.report.map import siting_map
+from gridsite.report.page import generated_note
 from gridsite.schemas import SCHEMA_VERSION, SCHEMAS, check_table
 
 if TYPE_CHECKING:
@@ -319,7 +320,7 @@ def _write_files(results: Results, folder: Path) -> None:
     """Write every file of a run into an empty folder."""
     tables = results.tables()
     for name, table in tables.items():
-        _write_table(table, folder / f"{name}.parquet")
+        _write_table(table, folder / f"{name}.parquet", generated_note(results.summary))
     write_geopackage(results, folder / "siting.gpkg")
     siting_map(results, folder / "map.html")
     if results.findings is not None:
@@ -336,8 +337,8 @@ def _write_files(results: Results, folder: Path) -> None:
     _write_json({**results.manifest, **own}, folder / "manifest.json")
 
 
-def _write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write one table as Parquet with the contract's version in its metadata."""
+def _write_table(table: pd.DataFrame, path: Path, note: str = "") -> None:
+    """Write a table as Parquet: contract's version and generated data in metadata."""
     buffer = BytesIO()
     try:
         table.to_parquet(buffer, index=False)
@@ -346,6 +347,8 @@ def _write_table(table: pd.DataFrame, path: Path) -> None:
         raise DataError(msg) from error
     arrow = pq.read_table(buffer)
     metadata = {**arrow.schema.metadata, b"schema_version": SCHEMA_VERSION.encode()}
+    if note:
+        metadata[b"generated"] = note.encode()
     pq.write_table(arrow.replace_schema_metadata(metadata), path)
 
 

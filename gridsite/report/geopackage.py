@@ -24,6 +24,7 @@ from gridsite.report.display import (
     quantile_classes,
 )
 from gridsite.report.layers import building_layer, central_points, served_latency
+from gridsite.report.page import generated_note
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -82,11 +83,17 @@ def write_geopackage(results: Results, path: Path) -> None:
         "central": central_points(results),
         "assignment": _assignment(results, buildings),
     }
+    note = generated_note(results.summary)
     for name, layer in layers.items():
         located = layer.dropna(subset="geometry")
         if len(located):
             pyogrio.write_dataframe(
-                located, path, layer=name, driver="GPKG", promote_to_multi=True
+                located,
+                path,
+                layer=name,
+                driver="GPKG",
+                promote_to_multi=True,
+                layer_metadata={"generated": note} if note else None,
             )
     styles = _styles(buildings, results.elements)
     pyogrio.write_dataframe(styles, path, layer="layer_styles", driver="GPKG")

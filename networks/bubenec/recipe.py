@@ -34,6 +34,7 @@ SEED = 7746
 GROUP = 10  # households in one shape of flats: fewer than the median service has
 SHAPES = 8
 PEOPLE_PER_DWELLING = 2.0  # assumption
+KWH_PER_DWELLING = 2500.0  # assumption: a flat, heated and mostly cooked with gas
 NOTES = {
     "kind": SYNTHETIC,
     "source": "momepy 0.11.0, datasets/bubenec.gpkg, layers buildings and streets",
@@ -160,6 +161,7 @@ def write_place(
     kind = {"generated": "services, dwellings and people are generated"}
     _write(users(ports), folder / "users_generated.parquet", notes | kind)
     links = pd.DataFrame(ports[["building_id", "port_id", "dwellings"]])
+    links["annual_kwh"] = links["dwellings"] * KWH_PER_DWELLING
     _write(links, folder / "services_synthetic.parquet", notes | kind)
     path = folder / "feeder_synthetic.json"
     pp.to_json(net, str(path))
