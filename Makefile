@@ -1,14 +1,18 @@
 # make demo   a plan, its certificate and a map, from a bare machine
+# make demo-bubenec   the same for a district of Prague on a synthetic network
 # make test   every test, the notebooks and the examples
 # make lint   the quality gates
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 
-.PHONY: demo test lint clean
+.PHONY: demo demo-bubenec test lint clean
 
 demo: .venv/installed
 	$(BIN)/gridsite demo
+
+demo-bubenec: .venv/installed
+	$(BIN)/gridsite demo --place bubenec
 
 test: .venv/installed-dev
 	$(BIN)/python -m pytest

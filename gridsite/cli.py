@@ -69,13 +69,31 @@ class Taps(StrEnum):
     acting = "acting"
 
 
+class Place(StrEnum):
+    """The studies that come with gridsite."""
+
+    schutterwald = "schutterwald"
+    bubenec = "bubenec"
+
+
 @app.command()
 def demo(
-    out: Out = Path("out/schutterwald"),
-    overwrite: Overwrite = True,  # noqa: FBT002
+    place: Annotated[
+        Place,
+        typer.Option(
+            help="schutterwald: a village, network of a real place. bubenec: a "
+            "district of Prague, real footprints, synthetic network."
+        ),
+    ] = Place.schutterwald,
+    out: Annotated[
+        Path | None, typer.Option(help="Output folder. Default: out/PLACE.")
+    ] = None,
+    overwrite: Annotated[  # noqa: FBT002
+        bool, typer.Option(help="Replace the output of an earlier demo.")
+    ] = True,
 ) -> None:
-    """Run the study of a real place and write its plan, tables and map."""
-    _run(demo_study(), out, overwrite=overwrite)
+    """Run a study that comes with gridsite; write its plan, tables and map."""
+    _run(demo_study(place), out or Path("out") / place, overwrite=overwrite)
 
 
 @app.command()
@@ -412,9 +430,14 @@ def draw_map(
     Console().print(f"map: {path}", soft_wrap=True)
 
 
-def demo_study() -> Path:
+def demo_study(place: str = "schutterwald") -> Path:
     """
-    Return the study file of the demo.
+    Return the study file of a demo.
+
+    Parameters
+    ----------
+    place : str, default "schutterwald"
+        Folder of ``networks``.
 
     Returns
     -------
@@ -428,7 +451,7 @@ def demo_study() -> Path:
     """
     here = Path(__file__).resolve().parent
     for root in (here / "networks", here.parent / "networks"):
-        path = root / "schutterwald" / "study.toml"
+        path = root / place / "study.toml"
         if path.is_file():
             return path
     msg = f"the demo study is missing from {here.parent}; install gridsite again"

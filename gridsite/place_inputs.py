@@ -25,7 +25,7 @@ from gridsite.places.energy import estimated_kwh, port_kwh
 from gridsite.places.layers import read_layer
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from pathlib import Path
 
     import geopandas as gpd
@@ -85,7 +85,14 @@ def study_places(
     """
     buildings = study_buildings(section, path)
     rows = buildings.attrs.pop("left_out")
-    connections = study_connections(section, service, path, buildings, feeder)
+    connections = study_connections(
+        section,
+        service,
+        path,
+        buildings,
+        feeder,
+        left_out=[row["building_id"] for row in rows],
+    )
     rows += connections.attrs.pop("unmatched")
     columns = ["building_id", "distance_m", "reason"]
     left_out = pd.DataFrame(rows, columns=columns).astype({"distance_m": float})
@@ -151,6 +158,8 @@ def study_connections(
     path: GetPath,
     buildings: gpd.GeoDataFrame,
     feeder: Feeder,
+    *,
+    left_out: Collection[str] = (),
 ) -> pd.DataFrame:
     """
     Return where the buildings of a study connect to its feeder.
@@ -167,6 +176,8 @@ def study_connections(
         Table ``buildings``.
     feeder : Feeder
         The electrical model.
+    left_out : collection of str, optional
+        Buildings of the layer that a filter left out: their links are not used.
 
     Returns
     -------
@@ -174,6 +185,11 @@ def study_connections(
         Table ``connections``.
     """
     column = section.transformer_column
+    links = None
+    if section.links is not None:
+        links = read_table(path(section.links))
+        if left_out and "building_id" in links:
+            links = links[~links["building_id"].astype(str).isin(left_out)]
     if section.street_lines is not None:
         stations = transformer_points(feeder)
         found = street_transformers(
@@ -192,7 +208,7 @@ def study_connections(
         buildings,
         connection_points(feeder),
         port_column=section.port_column,
-        links=None if section.links is None else read_table(path(section.links)),
+        links=links,
         transformer_column=column,
         phases=section.phases,
         min_transformer_kva=section.min_transformer_kva,

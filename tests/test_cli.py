@@ -75,8 +75,15 @@ class TestHelp:
         )
         refused((done.returncode, done.stdout, done.stderr), 2, "none")
 
-    def test_the_demo_study_is_found(self):
-        assert cli.demo_study().is_file()
+    def test_the_studies_of_the_demo_are_found(self):
+        for place in cli.Place:
+            assert cli.demo_study(place).parent.name == place
+        assert cli.demo_study() == cli.demo_study(cli.Place.schutterwald)
+
+    def test_an_unknown_place_is_refused_with_the_known(self, call):
+        code, _, err = call("demo", "--place", "atlantis")
+        assert code == 2
+        assert "bubenec" in err
 
 
 class TestRun:

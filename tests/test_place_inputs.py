@@ -86,6 +86,28 @@ def test_links_give_one_building_several_meters_and_one_meter_several_buildings(
     assert found.connections.attrs["report"]["ports_with_several_buildings"] == 1
 
 
+def test_only_links_of_unknown_buildings_are_warned_of(places, caplog):
+    def prepare(folder, extra=()):
+        table = roofs(folder)
+        ids = [*table["building_id"], *extra]
+        ports = [*table["building_id"].str.removeprefix("house "), *extra]
+        links = pd.DataFrame({"building_id": ids, "port_id": ports})
+        links.to_csv(folder / "links.csv", index=False)
+        use = ["home"] * 7 + ["church"]
+        table.assign(use=use).to_parquet(folder / "roofs.parquet")
+
+    keys = 'links = "links.csv"\nuses = ["home"]'
+    _, found = places(keys, prepare)
+    assert found.connections["port_id"].tolist() == [
+        *("A1", "A2", "A3", "A4"),
+        *("B1", "B2", "B3"),
+    ]
+    assert found.left_out["building_id"].tolist() == ["house B4"]
+    assert "name no building" not in caplog.text
+    places(keys, lambda folder: prepare(folder, extra=["Z9"]))
+    assert "1 row(s) name no building" in caplog.text
+
+
 def test_a_street_line_keeps_a_building_from_the_nearer_port_of_another(places):
     def prepare(folder):
         # every roof stands at a house of street A, but the street's line is of B

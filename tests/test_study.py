@@ -461,6 +461,41 @@ class TestStudyFile:
             run(spoil=spoil)
 
 
+class TestAnnualEnergy:
+    """A flat year of one shape: a load's kW are its annual kWh over the hours."""
+
+    @pytest.fixture
+    def loads(self, make_study, tmp_path):
+        def read(keys, energies):
+            new = f'shapes = "flat.parquet"\nshift_weeks = false\n{keys}'
+            path = make_study(tmp_path / "study", ('file = "loads.csv"', new))
+            time = pd.date_range("2025-01-01T00:00+01:00", periods=8760, freq="h")
+            pd.DataFrame({"flat": 1.0}, time).to_parquet(path.parent / "flat.parquet")
+            table = energies.rename_axis("port_id").rename("annual_kwh")
+            table.to_csv(path.parent / "energies.csv")
+            study = Study.read(path)
+            found = study.loads(study.feeder())
+            kw = pd.Series(found.p_scale_kw, found.port_ids)
+            return (kw * found.p_shapes[found.shape_of_port, 0] * 8760.0).to_dict()
+
+        return read
+
+    def test_a_file_stands_over_the_common_value_and_a_name_over_the_file(self, loads):
+        keys = """annual_kwh = 8760.0
+annual_kwh_file = "energies.csv"
+annual_kwh_by_port = { A2 = 500.0 }"""
+        found = loads(keys, pd.Series({"A1": 100.0, "A2": 200.0}))
+        rest = dict.fromkeys(["A3", "A4", "B1", "B2", "B3", "B4"], 8760.0)
+        assert found == pytest.approx({"A1": 100.0, "A2": 500.0, **rest})
+
+    def test_a_load_without_energy_and_an_unknown_load_are_named(self, loads):
+        keys = 'annual_kwh_file = "energies.csv"'
+        with pytest.raises(ConfigError, match=r"no energy for 7 load.*'A2'"):
+            loads(keys, pd.Series({"A1": 100.0}))
+        with pytest.raises(ConfigError, match=r"annual_kwh_file: no load .*'Z9'"):
+            loads(keys, pd.Series({"Z9": 100.0}))
+
+
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:tap_dependency_table is missing:DeprecationWarning")
 def test_the_demo_study_end_to_end():

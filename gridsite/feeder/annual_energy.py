@@ -55,10 +55,15 @@ def annual_energy(table: pd.DataFrame, where: str) -> pd.Series[float]:
     values = pd.to_numeric(table["annual_kwh"], errors="coerce").to_numpy(dtype=float)
     wrong = table[~(np.isfinite(values) & (values > 0.0))]
     if len(wrong):
-        first = wrong.iloc[0]
+        name, value = wrong[["port_id", "annual_kwh"]].iloc[0]
         msg = (
-            f"{where}: annual_kwh of {first['port_id']!r} is {first['annual_kwh']!r}; "
+            f"{where}: annual_kwh of {name!r} is {_shown(value)}; "
             "give a positive number in kWh"
         )
         raise DataError(msg, wrong)
     return pd.Series(values, index=names.astype(str).to_numpy())
+
+
+def _shown(value: object) -> str:
+    """Return a text in quotes, a number as it is."""
+    return repr(value) if isinstance(value, str) else str(value)

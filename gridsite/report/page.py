@@ -185,8 +185,10 @@ def headline(results: Results) -> list[str]:
         value = summary.get(key)
         return quantity(None if value is None else value * factor, unit, digits)
 
+    one = summary.get("buildings_used") == 1
+    houses = shown("buildings_used", "building" if one else "buildings")
     return [
-        f"{shown('units', 'units')} on {shown('buildings_used', 'buildings')}",
+        f"{shown('units', 'units')} on {houses}",
         f"{shown('rated_kw', 'kW')} rated, {shown('it_kw', 'kW')} IT at buildings",
         f"{shown('central_it_kw', 'kW')} IT at central sites",
         f"{shown('served_share', '%', 1, 100.0)} of demand served",

@@ -155,7 +155,8 @@ def units(plot: figure, layer: gpd.GeoDataFrame) -> list[Layer]:
         name="units_existing",
     )
     number, existing = int(placed["count"].sum()), int(placed["existing"].sum())
-    legend = [Swatch("#111111", f"{number:,} units on {len(placed):,} buildings")]
+    houses = f"{len(placed):,} building" + ("s" if len(placed) != 1 else "")
+    legend = [Swatch("#111111", f"{number:,} units on {houses}")]
     if existing:
         legend.append(Swatch("#ffb000", f"ring: {existing:,} of them existing"))
     return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import networkx as nx
@@ -49,7 +49,7 @@ class Rule:
         Fuse of a service, at 400 V on three phases. [A]
     max_dwellings : int
         Behind one station: the upper end of the 50 to 200 homes per European
-        transformer in IEEE document 6102329.
+        transformer in the introduction of IEEE document 6102329.
     loading : float
         Of fuses, transformers and cables at the planned peak. [-]
     drop : float
@@ -125,7 +125,9 @@ def dwellings(buildings: gpd.GeoDataFrame, rule: Rule) -> pd.Series:
     storeys = pd.Series(rule.storeys_detached, index=buildings.index)
     storeys.iloc[np.unique(inside)] = rule.storeys_block
     number = (shapes.area * storeys * rule.net_share / rule.dwelling_m2).round()
-    return number.clip(lower=1.0).where(shapes.area >= rule.outbuilding_m2, 0).astype(int)
+    return (
+        number.clip(lower=1.0).where(shapes.area >= rule.outbuilding_m2, 0).astype(int)
+    )
 
 
 def services(
@@ -164,7 +166,9 @@ def services(
     return gpd.GeoDataFrame(rows, columns=columns, crs=buildings.crs)
 
 
-def _wall_points(shape: Any, street: Any, count: int) -> list[Any]:
+def _wall_points(
+    shape: shapely.Polygon, street: shapely.Geometry, count: int
+) -> list[shapely.Point]:
     """Return points of the wall: the nearest to a street, or spread along streets."""
     if count <= 1:
         return [shapely.shortest_line(shape.exterior, street).interpolate(0.0)][:count]

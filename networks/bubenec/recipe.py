@@ -15,7 +15,7 @@ import hashlib
 import json
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import numpy as np
@@ -27,6 +27,9 @@ from layout import Rule, dwellings
 from synthesise import SYNTHETIC, synthetic_network
 
 from gridsite.feeder.profiles import shape_profiles
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FOLDER = Path(__file__).parent
 HOUSEHOLDS = FOLDER.parent / "schutterwald" / "household_shapes.parquet"
@@ -121,7 +124,7 @@ def users(ports: gpd.GeoDataFrame) -> gpd.GeoDataFrame:
     )
 
 
-def _rounded(layer: gpd.GeoDataFrame) -> Any:
+def _rounded(layer: gpd.GeoDataFrame) -> NDArray[np.object_]:
     """Return the shapes in longitude and latitude, to about a centimetre."""
     flat = shapely.force_2d(layer.geometry.to_crs(4326).to_numpy())
     return shapely.transform(flat, lambda xy: xy.round(7))
@@ -176,7 +179,9 @@ def main() -> None:
         write_place(*layers, Path(sys.argv[3]), name="own place", notes=notes)
         return
     write_place(*momepy_layers(), FOLDER, name="Bubenec", notes=NOTES)
-    notes = {k.decode(): v.decode() for k, v in pq.read_schema(HOUSEHOLDS).metadata.items()}
+    notes = {
+        k.decode(): v.decode() for k, v in pq.read_schema(HOUSEHOLDS).metadata.items()
+    }
     shapes, hours = flat_shapes(
         pd.read_parquet(HOUSEHOLDS), json.loads(notes["full_load_hours"])
     )

@@ -24,7 +24,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import geopandas as gpd
 import networkx as nx
@@ -34,6 +34,8 @@ from layout import Node, Rule, services, station_areas, street_graph
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from pyproj import CRS
 
 SYNTHETIC = "synthetic network, real footprints"
 MV_KV, LV_KV = 20.0, 0.4
@@ -45,7 +47,7 @@ def synthetic_network(
     *,
     name: str,
     rule: Rule | None = None,
-) -> tuple[Any, gpd.GeoDataFrame]:
+) -> tuple[pp.pandapowerNet, gpd.GeoDataFrame]:
     """
     Return a synthetic network and the services that it has.
 
@@ -72,8 +74,10 @@ def synthetic_network(
         If the CRS is not in metres, or the streets do not hang together.
     """
     rule = rule or Rule()
-    if buildings.crs is None or buildings.crs != streets.crs or (
-        buildings.crs.is_geographic
+    if (
+        buildings.crs is None
+        or buildings.crs != streets.crs
+        or (buildings.crs.is_geographic)
     ):
         msg = f"give both layers in one CRS in metres: {buildings.crs}, {streets.crs}"
         raise ValueError(msg)
@@ -190,7 +194,7 @@ def _transformer(dwellings: int, rule: Rule) -> str:
 
 
 def _low_voltage(
-    net: Any,
+    net: pp.pandapowerNet,
     number: int,
     station: Node,
     area: nx.DiGraph,
@@ -225,7 +229,9 @@ def _low_voltage(
     return int(high)
 
 
-def _ring(net: Any, graph: nx.Graph, stations: list[Node], heads: list[int]) -> None:
+def _ring(
+    net: pp.pandapowerNet, graph: nx.Graph, stations: list[Node], heads: list[int]
+) -> None:
     """Lay the medium-voltage ring and open it where its halves are most even."""
     metres = dict(nx.all_pairs_dijkstra_path_length(graph, weight="length"))
     ends = [n for n in graph if graph.degree(n) == 1] or sorted(graph)
@@ -242,13 +248,19 @@ def _ring(net: Any, graph: nx.Graph, stations: list[Node], heads: list[int]) -> 
     bus = [head, *heads]
     kva = [0.0, *net.trafo["sn_mva"]]
     load = [kva[i] for i in tour]
-    halves = [abs(sum(load[: k + 1]) - sum(load[k + 1 :])) for k in range(len(tour) - 1)]
+    halves = [
+        abs(sum(load[: k + 1]) - sum(load[k + 1 :])) for k in range(len(tour) - 1)
+    ]
     opened = halves.index(min(halves))
     for k, (i, j) in enumerate(itertools.pairwise(tour)):
         way = nx.shortest_path(graph, places[i], places[j], weight="length")
-        index = _line(net, (bus[i], bus[j]), _along(graph, way), None, f"ring {k + 1}", 1)
+        index = _line(
+            net, (bus[i], bus[j]), _along(graph, way), None, f"ring {k + 1}", 1
+        )
         if k == opened:
-            pp.create_switch(net, bus[j], index, et="l", closed=False, name="open point")
+            pp.create_switch(
+                net, bus[j], index, et="l", closed=False, name="open point"
+            )
 
 
 def _along(graph: nx.Graph, way: list[Node]) -> shapely.LineString:
@@ -262,7 +274,7 @@ def _along(graph: nx.Graph, way: list[Node]) -> shapely.LineString:
 
 
 def _line(
-    net: Any,
+    net: pp.pandapowerNet,
     buses: tuple[int, int],
     line: shapely.LineString,
     kind: str | None,
@@ -288,11 +300,9 @@ def _line(
     )
 
 
-def _places(net: Any, crs: Any) -> None:
+def _places(net: pp.pandapowerNet, crs: CRS) -> None:
     """Turn the positions from metres into longitude and latitude."""
     for table in (net.bus, net.line):
         shapes = gpd.GeoSeries(shapely.from_geojson(table["geo"].to_numpy()), crs=crs)
-        flat = shapely.transform(
-            shapes.to_crs(4326).to_numpy(), lambda xy: xy.round(7)
-        )
+        flat = shapely.transform(shapes.to_crs(4326).to_numpy(), lambda xy: xy.round(7))
         table["geo"] = shapely.to_geojson(flat)

@@ -8,6 +8,7 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
+import pyogrio
 import pytest
 from pandas.testing import assert_frame_equal
 from shapely import Point
@@ -60,6 +61,23 @@ def test_every_parquet_file_names_the_version_of_its_contract(make_results, tmp_
         metadata = pq.read_metadata(path).metadata
         assert metadata[b"schema_version"] == SCHEMA_VERSION.encode()
     assert b"geo" in pq.read_metadata(folder / "zones.parquet").metadata
+
+
+def test_every_table_names_what_is_generated(make_results, tmp_path):
+    summary = make_results().summary | {"generated": ["roofs <b>", "users"]}
+    folder = write_results(make_results(summary=summary), tmp_path / "out")
+    note = "Generated data: roofs <b>; users"
+    for path in folder.glob("*.parquet"):
+        metadata = pq.read_metadata(path).metadata
+        assert metadata[b"generated"].decode() == note
+    info = pyogrio.read_info(folder / "siting.gpkg", layer="buildings")
+    assert info["layer_metadata"]["generated"] == note
+    real = write_results(
+        make_results(summary=summary | {"generated": []}), tmp_path / "real"
+    )
+    assert b"generated" not in pq.read_metadata(real / "plan.parquet").metadata
+    info = pyogrio.read_info(real / "siting.gpkg", layer="buildings")
+    assert "generated" not in (info["layer_metadata"] or {})
 
 
 def test_numbers_that_are_not_finite_become_null(make_results, tmp_path):
