@@ -189,11 +189,12 @@ def ageing_table(
     parts = []
     for feeder_id in grid.solved_ids:
         case = grid.block(feeder_id)
-        terminals, current = _transformer_currents(case)
+        ends = TransformerEnds(case)
+        terminals = ends.table
         if terminals.empty:
             continue
         table = ageing_headroom_kw(
-            current,
+            ends.currents(case.v),
             ambient_c,
             grid.profiles.step_hours,
             rated_kva=terminals["rated_kva"].to_numpy(),
@@ -216,24 +217,72 @@ def ageing_table(
     return pd.concat(parts, ignore_index=True)
 
 
-def _transformer_currents(case: BaseCase) -> tuple[pd.DataFrame, Floats]:
-    """Return the ends of a block's transformers and their currents. [pu]"""
-    feeder, block = case.feeder, case.block
-    terminals = feeder.terminals.iloc[block.terminals]
-    at = np.flatnonzero((terminals["criterion"] == "transformer current").to_numpy())
-    ends = terminals.iloc[at]
-    rated_a = ends["rated_a"].to_numpy(dtype=float)
-    kv = feeder.nodes["voltage_kv"].to_numpy()[ends["node"].to_numpy(dtype=np.int64)]
-    size = ends["base_a"].to_numpy(dtype=float) / np.where(
-        rated_a > 0.0, rated_a, np.inf
-    )
-    n_step = case.v.shape[1]
-    out = np.empty((len(at), n_step))
-    for first in range(0, n_step, _STEPS_AT_ONCE):
-        chosen = slice(first, first + _STEPS_AT_ONCE)
-        out[:, chosen] = (
-            np.abs(block.currents(case.v[:, chosen], case.drive[chosen])[at])
-            * size[:, None]
+class TransformerEnds:
+    """
+    Find the ends of a block's transformers and their currents.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+
+    Attributes
+    ----------
+    at : numpy.ndarray of int, shape (n_end,)
+        Positions among the block's terminals.
+    table : pandas.DataFrame
+        Those terminals, with ``rated_kva`` and ``voltage_kv``.
+    pu_of_nameplate : numpy.ndarray, shape (n_end,)
+        Nameplate currents in 1 pu of the block; 0 without a nameplate. [-]
+    """
+
+    def __init__(self, case: BaseCase) -> None:
+        self.case = case
+        feeder, block = case.feeder, case.block
+        terminals = feeder.terminals.iloc[block.terminals]
+        kind = (terminals["criterion"] == "transformer current").to_numpy()
+        self.at = np.flatnonzero(kind)
+        ends = terminals.iloc[self.at]
+        rated_a = ends["rated_a"].to_numpy(dtype=float)
+        base_a = ends["base_a"].to_numpy(dtype=float)
+        node = ends["node"].to_numpy(dtype=np.int64)
+        self.table = ends.assign(
+            rated_kva=rated_a * block.base_kva / base_a,
+            voltage_kv=feeder.nodes["voltage_kv"].to_numpy()[node],
         )
-    rated_kva = rated_a * block.base_kva / ends["base_a"].to_numpy(dtype=float)
-    return ends.assign(rated_kva=rated_kva, voltage_kv=kv), out
+        self.pu_of_nameplate = base_a / np.where(rated_a > 0.0, rated_a, np.inf)
+
+    def currents(
+        self,
+        v: NDArray[np.complex128],
+        step: NDArray[np.int64] | None = None,
+        ends: NDArray[np.int64] | None = None,
+    ) -> Floats:
+        """
+        Return currents over nameplate currents.
+
+        Parameters
+        ----------
+        v : numpy.ndarray of complex, shape (n_node, n_state)
+            Voltages. [pu]
+        step : numpy.ndarray of int, shape (n_state,), optional
+            Step of each state; all steps in order by default.
+        ends : numpy.ndarray of int, shape (n,), optional
+            Which ends; all by default.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n, n_state)
+            Currents; 0 without a nameplate. [pu]
+        """
+        drive = self.case.drive if step is None else self.case.drive[step]
+        chosen = np.arange(len(self.at)) if ends is None else ends
+        at, size = self.at[chosen], self.pu_of_nameplate[chosen]
+        block = self.case.block
+        matrix, source = block.terminal_y[at], block.terminal_source[at]
+        out = np.empty((len(at), v.shape[1]))
+        for first in range(0, v.shape[1], _STEPS_AT_ONCE):
+            part = slice(first, first + _STEPS_AT_ONCE)
+            current = matrix @ v[:, part] + source[:, None] * drive[part]
+            out[:, part] = np.abs(current) * size[:, None]
+        return out

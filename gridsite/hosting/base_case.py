@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
     from gridsite.feeder.taps import TapControl
+    from gridsite.hosting.ageing_limit import Ageing
     from gridsite.hosting.limits import Limits
 
     Floats = NDArray[np.float64]
@@ -123,13 +124,15 @@ class GridCase:
     taps : TapControl, optional
         Lets tap changers at the heads act with the base load (solves it); they
         stand as filed by default.
+    ageing : Ageing, optional
+        Ambient temperature and limits of transformer ageing; not checked without.
 
     Raises
     ------
     ConfigError
         If a limit per source is given and a source feeds several feeders.
     DataError
-        If a customer has no profile.
+        If a customer has no profile, or there is not one temperature per step.
     """
 
     def __init__(
@@ -141,10 +144,21 @@ class GridCase:
         power_factor: float = 0.98,
         whole_nodes: int = WHOLE_NODES,
         taps: TapControl | None = None,
+        ageing: Ageing | None = None,
     ) -> None:
         self.feeder, self.limits = feeder, limits
         self.power_factor = power_factor
         self.profiles = port_profiles(feeder, loads)
+        n_step = len(self.profiles.time)
+        if ageing is not None and len(ageing.ambient_c) != n_step:
+            msg = (
+                f"ageing: {len(ageing.ambient_c)} temperatures for {n_step} steps; "
+                "join them on the calendar of the loads"
+            )
+            raise DataError(msg)
+        on = limits.on("transformer ageing")
+        #: what transformers age by; None where that is not checked
+        self.ageing = ageing if on else None
         ports = feeder.ports
         silent = (ports["kind"] == "generation") & ~ports.index.isin(loads.port_ids)
         #: what the reader and this case assumed, in words

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from gridsite.hosting.ageing_limit import AgeingLimit, Cap
 from gridsite.hosting.curtailment import curtailment
 from gridsite.hosting.envelope import Envelope
 from gridsite.hosting.flexible import (
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gridsite.feeder.profiles import Profiles
+    from gridsite.hosting.ageing_limit import Ageing
     from gridsite.hosting.base_case import BaseCase
 
     Floats = NDArray[np.float64]
@@ -71,6 +73,8 @@ class Settings:
         Energy of a battery at each unit. [kWh]
     battery_kw : float or None
         Its power; the unit's rating where None. [kW]
+    ageing : Ageing, optional
+        What transformers age by; not checked without it.
     envelope : callable, optional
         Takes row labels of connections and their headroom at each step. [kW]
     """
@@ -81,6 +85,7 @@ class Settings:
     min_power_share: float = 0.0
     battery_kwh: float = 0.0
     battery_kw: float | None = None
+    ageing: Ageing | None = None
     envelope: Callable[[pd.Index, Floats], None] | None = None
 
 
@@ -257,7 +262,7 @@ class BlockRating:
         service = self.service.min(axis=1)
         out["service_headroom_kw"] = np.where(np.isfinite(service), service, np.nan)
         open_ports = self._base_violations(out) & self.without_unrated(out)
-        open_ports &= self._service_holds(out)
+        open_ports &= self._service_holds(out) & self.ageing_known(out)
         chosen = np.flatnonzero(open_ports)
         if len(chosen):
             self.rate(out, chosen)
@@ -278,6 +283,33 @@ class BlockRating:
         when = self.case.time[self.service[beyond & still].argmin(axis=1)]
         out.loc[at, "limit_time"] = pd.Series(when, index=at, dtype=object)
         left: NDArray[np.bool_] = ~(unknown | beyond)
+        return left
+
+    def ageing_known(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+        """
+        Refuse a value where a transformer that may age has no nameplate.
+
+        Parameters
+        ----------
+        out : pandas.DataFrame
+            Hosting rows, changed in place.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n,)
+            Which connections are left.
+        """
+        if self.settings.ageing is None:
+            return np.ones(len(out), dtype=bool)
+        limit = AgeingLimit(self.case, self.settings.ageing)
+        unknown = limit.unrated(self.port)
+        hit = unknown.any(axis=0)
+        at = out.index[hit & (out["firm_status"] == "ok").to_numpy()]
+        first = limit.names[unknown.argmax(axis=0)] if len(limit.names) else hit
+        out.loc[at, ["firm_status", "flexible_status"]] = "unrated"
+        out.loc[at, "limit_criterion"] = "transformer ageing"
+        out.loc[at, "limit_element"] = first[out.index.get_indexer(at)]
+        left: NDArray[np.bool_] = ~hit
         return left
 
     def _base_violations(self, out: pd.DataFrame) -> NDArray[np.bool_]:
@@ -380,11 +412,12 @@ class BlockRating:
             Positions in it.
         """
         case, tolerance = self.case, self.settings.tolerance_kw
+        cap = self._cap(chosen)
+        aged = self._aged(chosen, cap)
+        if aged is not None:
+            np.minimum(cap, aged.kw[:, None], out=cap)
         envelope = Envelope(
-            self.response,
-            self.port[chosen],
-            self.linear[:, chosen],
-            self._cap(chosen),
+            self.response, self.port[chosen], self.linear[:, chosen], cap
         )
         self.chosen, self.envelope = chosen, envelope
         service = envelope.cap_kw.min(axis=1)
@@ -402,6 +435,9 @@ class BlockRating:
         bound = kw >= service - tolerance
         own = (service < case.limits.search_cap_kw) & bound & (row < 0)
         self._fill(out, chosen, kw, row, step, own, failed)
+        if aged is not None:
+            first = own & (aged.kw <= service)
+            self._name_ageing(out, chosen[first], aged, first)
         good = ~failed & ~((row < 0) & ~own)
         if good.any():
             self._flexible(out, chosen, kw, envelope, good)
@@ -412,6 +448,28 @@ class BlockRating:
         if self.outside is not None:
             np.minimum(cap, self.outside.headroom_kw[chosen], out=cap)
         return cap
+
+    def _aged(self, chosen: Ints, cap: Floats) -> Cap | None:
+        """Return what the ageing of transformers leaves, where it is checked."""
+        if self.settings.ageing is None:
+            return None
+        limit = AgeingLimit(self.case, self.settings.ageing)
+        most, width = cap.max(axis=1), self.settings.tolerance_kw
+        return limit.cap(self.port[chosen], most, width)
+
+    def _name_ageing(
+        self, out: pd.DataFrame, rows: Ints, aged: Cap, first: NDArray[np.bool_]
+    ) -> None:
+        """Write the transformer that ages first, and refuse one that does already."""
+        at = out.index[rows]
+        out.loc[at, "limit_criterion"] = "transformer ageing"
+        out.loc[at, "limit_element"] = aged.element[first]
+        when = self.case.time[aged.step[first]]
+        out.loc[at, "limit_time"] = pd.Series(when, index=at, dtype=object)
+        broken = at[aged.kw[first] <= 0.0]
+        out.loc[broken, VALUES] = 0.0
+        status = ["firm_status", "flexible_status"]
+        out.loc[broken, status] = "none_base_violation"
 
     def _verify(
         self,

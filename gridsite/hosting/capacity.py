@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
+    from gridsite.hosting.ageing_limit import Ageing
 
     Floats = NDArray[np.float64]
 
@@ -55,6 +56,7 @@ def hosting_capacity(
     battery_kw: float | None = None,
     screen: bool = True,
     grid: GridCase | None = None,
+    ageing: Ageing | None = None,
     envelope: str | Path | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> pd.DataFrame:
@@ -91,6 +93,9 @@ def hosting_capacity(
     grid : GridCase, optional
         Base cases of the same feeder, loads, limits and power factor, when
         they are at hand already.
+    ageing : Ageing, optional
+        Ambient temperature and limits of transformer ageing, which is not
+        checked without it; ``grid`` has its own.
     envelope : str or pathlib.Path, optional
         File (netCDF) that takes the headroom of every step.
     progress : callable, optional
@@ -146,7 +151,12 @@ def hosting_capacity(
         msg = "limits differ from those of the grid case; give one of the two"
         raise ConfigError(msg)
     if grid is None:
-        grid = GridCase(feeder, loads, limits or Limits(), power_factor=power_factor)
+        grid = GridCase(
+            feeder, loads, limits or Limits(), power_factor=power_factor, ageing=ageing
+        )
+    elif ageing is not None:
+        msg = "ageing and a grid case are given; give ageing to the grid case"
+        raise ConfigError(msg)
     ports = feeder.ports.loc[table["port_id"]]
     table["feeder_id"] = ports["feeder_id"].to_numpy()
     settings = Settings(
@@ -156,6 +166,7 @@ def hosting_capacity(
         min_power_share=min_power_share,
         battery_kwh=battery_kwh,
         battery_kw=battery_kw,
+        ageing=grid.ageing,
     )
     if envelope is None:
         return _rate(table, grid, settings, progress)

@@ -10,12 +10,13 @@ value that the replay does not confirm is an error, never an explanation.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError, PowerFlowError
+from gridsite.hosting.ageing_limit import AgeingLimit
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.feed_path import (
     element_table,
@@ -27,6 +28,7 @@ from gridsite.hosting.feed_path import (
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.search import largest_passing
 from gridsite.hosting.service_terms import service_terms
+from gridsite.hosting.thermal import hot_spot_series
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -231,6 +233,8 @@ class _Replay:
         step, service, limit = self._step(), pd.DataFrame(), pd.DataFrame()
         if self.criterion == "service":
             step, service, limit = self._service(step)
+        elif self.criterion == "transformer ageing":
+            limit = self._ageing()
         out = replace(
             plain,
             above_kw=self.above_kw,
@@ -254,7 +258,7 @@ class _Replay:
             elements=element_table(case, v, path, limit),
         )
 
-    def refuse(self, what: str) -> None:
+    def refuse(self, what: str) -> NoReturn:
         """Raise the error of a replay that does not agree."""
         row = self.row
         msg = (
@@ -445,6 +449,39 @@ class _Replay:
             f"{held}; at this step {name['criterion']} of {name['element']} is the "
             f"first to break, above {found.kw[0]:g} kW"
         )
+
+    def _ageing(self) -> pd.DataFrame:
+        """Return the limit row of a transformer's ageing, over all steps."""
+        grid, feeder_id = self.grid, str(self.row["feeder_id"])
+        if grid.ageing is None or feeder_id not in grid.feeder_ids:
+            self.refuse("no ambient temperature is given, or no such feeder")
+        ageing = grid.ageing
+        case = grid.block(feeder_id)
+        limit = AgeingLimit(case, ageing)
+        ends = np.flatnonzero(limit.names == self.element)
+        if not len(ends):
+            self.refuse("no such transformer")
+        hot, life = np.empty(3), np.empty(3)
+        for i, kw in enumerate((0.0, self.kw, self.above_kw)):
+            current = limit.currents_at(self._port(case), kw, ends)
+            if current is None:
+                self.refuse(f"there is no power flow with {kw:g} kW at every step")
+            _, series = hot_spot_series(
+                current, ageing.ambient_c, case.step_hours, thermal=ageing.thermal
+            )
+            hot[i] = series.max()
+            life[i] = ageing.thermal.ageing_rate(series).mean(axis=1).max()
+        rows = [("degC", ageing.hot_spot_max_c, hot)]
+        rows += [("years per year", ageing.loss_of_life_max, life)]
+        unit, most, values = max(rows, key=lambda row: row[2][2] / row[1])
+        broken = values[0] > most * (1.0 + _ROUNDING)
+        zero = self.status == "none_base_violation"
+        short = self.tolerance_kw * 1e-9
+        if zero != broken or values[2] <= most or (zero and self.kw > short):
+            self.refuse(f"its ageing is {values.tolist()} {unit}, the limit {most:g}")
+        if not zero and any(v[1] > m * (1.0 + _ROUNDING) for _, m, v in rows):
+            self.refuse("it ages beyond the limit with the value already")
+        return value_row(self.criterion, self.element, unit, most, values)
 
     def _service(self, step: int) -> tuple[int, pd.DataFrame, pd.DataFrame]:
         """Return the step of the service, its arithmetic and its limit row."""

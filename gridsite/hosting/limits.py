@@ -27,6 +27,7 @@ CRITERIA = (
     "service",
     "source",
     "unbalance",
+    "transformer ageing",
 )
 
 #: What no result of gridsite checks.
@@ -101,7 +102,9 @@ class Limits:
     nights. Service, one fuse per phase or NEC 220.87 (`service_headroom_kw`).
     Source, an input. N-1, planning practice of rings fed from two ends: half
     the rating is 0.5 (an assumption of the study, off by default). Unbalance,
-    2 % by EN 50160 and IEC 61000-2-2, 3 % by ANSI C84.1.
+    2 % by EN 50160 and IEC 61000-2-2, 3 % by ANSI C84.1. Transformer ageing, IEC
+    60076-7, where an ambient temperature is given
+    (`gridsite.hosting.ageing_limit`).
 
     Examples
     --------

@@ -458,7 +458,8 @@ class _Trunk:
         quiet = replace(settings, envelope=None)
         self.rating = BlockRating(self.case, split.trunk_profiles, group, quiet)
         self.table = empty_rows(group)
-        self.unrated = ~self.rating.without_unrated(self.table)
+        rated = self.rating.without_unrated(self.table)
+        self.unrated = ~(rated & self.rating.ageing_known(self.table))
         self.rating.rate(self.table, np.arange(len(group)))
         firm = self.table["firm_kw"].fillna(0.0).to_numpy()
         self.headroom = self.rating.envelope.headroom_kw(firm)
@@ -497,6 +498,16 @@ class _Trunk:
                 out.loc[out.index[at], VALUES] = 0.0
                 status = ["firm_status", "flexible_status"]
                 out.loc[out.index[at], status] = "none_base_violation"
+        told = self.table.iloc[leaf]
+        if told["firm_status"] == "none_base_violation":  # a transformer that ages
+            at_ok = out.index[_open(out)]
+            out.loc[at_ok, VALUES] = 0.0
+            for name in ("firm_status", "flexible_status"):
+                out.loc[at_ok, name] = "none_base_violation"
+            for name in ("limit_criterion", "limit_element"):
+                out.loc[at_ok, name] = told[name]
+            when = pd.Series([told["limit_time"]] * len(at_ok), at_ok, dtype=object)
+            out.loc[at_ok, "limit_time"] = when
         if self.unrated[leaf]:
             at_ok = out.index[_open(out)]
             out.loc[at_ok, ["firm_status", "flexible_status"]] = "unrated"
