@@ -236,6 +236,14 @@ def hosting(
     battery_kw: Annotated[
         float | None, typer.Option(help="Default: the unit's rating. [kW]")
     ] = None,
+    levels: Annotated[
+        str | None,
+        typer.Option(help="Shares served beside 1, .999, .99, .98, .95: 0.9,0.8"),
+    ] = None,
+    ambient: Annotated[
+        Path | None,
+        typer.Option(help="CSV or Parquet: time, ambient_c. Transformers age by it."),
+    ] = None,
     envelope: Annotated[  # noqa: FBT002
         bool, typer.Option("--envelope", help="Write the headroom of every step.")
     ] = False,
@@ -256,7 +264,7 @@ def hosting(
     from gridsite.feeder.taps import TapControl
     from gridsite.feeder.typical_days import TYPICAL_NOTE
     from gridsite.hosting.limits import Limits
-    from gridsite.rating import LoadChoice, rate_feeder
+    from gridsite.rating import AmbientChoice, LoadChoice, rate_feeder
     from gridsite.report import hosting_table, joint_table, write_results
     from gridsite.report.export import check_folder
 
@@ -315,6 +323,8 @@ def hosting(
             min_power_share=min_power_share,
             battery_kwh=battery_kwh,
             battery_kw=battery_kw,
+            levels=_shares(levels),
+            ageing=None if ambient is None else AmbientChoice(file=str(ambient)),
             envelope=Path(scratch, "envelope.nc") if envelope or ica else None,
             typical_hours=(Path(scratch, "ica.csv"), ica.date()) if ica else None,
             progress=tell,
@@ -456,6 +466,15 @@ def demo_study(place: str = "schutterwald") -> Path:
             return path
     msg = f"the demo study is missing from {here.parent}; install gridsite again"
     raise ConfigError(msg)
+
+
+def _shares(text: str | None) -> list[float]:
+    """Return the shares of a comma-separated text."""
+    try:
+        return [float(part) for part in text.split(",")] if text else []
+    except ValueError as error:
+        msg = f"--levels {text!r}: give shares such as 0.9,0.8"
+        raise ConfigError(msg) from error
 
 
 def _run(path: Path, out: Path, *, overwrite: bool) -> None:

@@ -251,10 +251,22 @@ class LimitsSection(_Section):
 
 
 class HostingSection(_Section):
-    """What flexible units have beside the grid."""
+    """What flexible units have beside the grid, and at which levels they are rated."""
 
     battery_kwh: NotNegative = 0.0
     battery_kw: Positive | None = None
+    levels: list[Annotated[float, Field(ge=0.5, le=1.0)]] = []
+
+
+class AmbientSection(_Section):
+    """Outdoor temperature: how transformers age, and what cooling draws."""
+
+    file: str
+    loss_of_life_max: Positive = 1.0
+    hot_spot_max_c: Positive = 120.0
+    enclosure_rise_k: NotNegative = 0.0
+    upgraded_paper: bool = False
+    pue: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = []
 
 
 class UnitSection(_Section):
@@ -457,6 +469,7 @@ class RatingConfig(_Section):
     service: ServiceSection | None = None
     limits: LimitsSection = LimitsSection()
     hosting: HostingSection = HostingSection()
+    ambient: AmbientSection | None = None
 
     def files(self) -> list[str]:
         """Return the names of the files that are read, beside the feeder's."""
@@ -464,6 +477,7 @@ class RatingConfig(_Section):
         names = [profiles.file, profiles.shapes, profiles.annual_kwh_file]
         names.append(self.committed.file)
         names.append(profiles.meters.links if profiles.meters else None)
+        names.append(self.ambient.file if self.ambient else None)
         return [*dict.fromkeys(name for name in names if name)]
 
 

@@ -221,6 +221,8 @@ def _rate(config: FleetConfig, folder: Path, source: str) -> Results:
         limits=_study(config, folder).limits,
         power_factor=config.fleet.power_factor,
         service_a=config.service.amps if config.service else None,
+        ageing=_study(config, folder).ambient(),
+        **config.hosting.model_dump(),
     )
 
 

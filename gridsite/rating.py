@@ -26,6 +26,8 @@ from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.feeder.typical_days import typical_steps
 from gridsite.hosting.ac_replay import replay_loads
+from gridsite.hosting.ageing_limit import Ageing
+from gridsite.hosting.ambient import read_ambient
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import (
     capacity_summary,
@@ -36,6 +38,7 @@ from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.ica import feeder_loads, write_ica
 from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.thermal import ThermalModel
 from gridsite.report import Results
 from gridsite.results import (
     assumptions,
@@ -50,7 +53,7 @@ from gridsite.schemas import SCHEMA_VERSION
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
@@ -107,6 +110,44 @@ class LoadChoice:
         return typical_steps(year) if steps == "576" else year
 
 
+@dataclass(frozen=True, kw_only=True)
+class AmbientChoice:
+    """
+    What transformers age by; call it with the time steps.
+
+    Parameters
+    ----------
+    file : str
+        File of temperatures (`read_ambient`).
+    loss_of_life_max : float
+        Largest loss of life, in normal years per year. [-]
+    hot_spot_max_c : float
+        Largest hot-spot temperature. [degC]
+    enclosure_rise_k : float
+        What a kiosk or a room adds to the ambient temperature. [K]
+    upgraded_paper : bool
+        Whether the paper is thermally upgraded.
+    """
+
+    file: str
+    loss_of_life_max: float = 1.0
+    hot_spot_max_c: float = 120.0
+    enclosure_rise_k: float = 0.0
+    upgraded_paper: bool = False
+
+    def __call__(self, time: pd.DatetimeIndex) -> Ageing:
+        """Return temperature and limits of the steps."""
+        return Ageing(
+            ambient_c=read_ambient(self.file, time),
+            loss_of_life_max=self.loss_of_life_max,
+            hot_spot_max_c=self.hot_spot_max_c,
+            thermal=ThermalModel(
+                enclosure_rise_k=self.enclosure_rise_k,
+                upgraded_paper=self.upgraded_paper,
+            ),
+        )
+
+
 def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
     """
     Return the findings on a feeder, refusing one with an error.
@@ -154,6 +195,7 @@ def feeder_case(
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
     taps: TapControl | None = None,
+    ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
 ) -> tuple[GridCase, pd.DataFrame]:
     """
     Return the base cases of a feeder that is to be rated, and what is wrong with it.
@@ -174,6 +216,8 @@ def feeder_case(
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
     taps : TapControl, optional
         Lets tap changers at the heads act; they stand as filed by default.
+    ageing : callable, optional
+        Takes the time steps, returns what transformers age by; not checked without.
 
     Returns
     -------
@@ -191,7 +235,14 @@ def feeder_case(
     loads = grown(choose_loads(feeder), growth, feeder=feeder)
     if committed is not None:
         loads = with_committed(loads, committed)
-    grid = GridCase(feeder, loads, limits, power_factor=power_factor, taps=taps)
+    grid = GridCase(
+        feeder,
+        loads,
+        limits,
+        power_factor=power_factor,
+        taps=taps,
+        ageing=None if ageing is None else ageing(loads.time),
+    )
     return grid, findings
 
 
@@ -229,6 +280,9 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
     limits["criteria"] = tuple(limits["criteria"])
     limits["voltage_bands"] = tuple(map(tuple, limits["voltage_bands"]))
     source, taps = manifest["feeder"], options.get("taps")
+    ambient = options.get("ambient")
+    if ambient is not None:
+        ambient = AmbientChoice(**{**ambient, "file": str(folder / ambient["file"])})
     grid, _ = feeder_case(
         source if _is_name(source) else folder / source,
         choose_loads=LoadChoice(**loads),
@@ -237,6 +291,7 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
         growth=options["growth"],
         committed=None if queue is None else committed_loads(pd.DataFrame(queue)),
         taps=None if taps is None else TapControl(**taps),
+        ageing=ambient,
     )
     return grid
 
@@ -251,10 +306,12 @@ def rate_feeder(
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
     taps: TapControl | None = None,
+    ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
     joint: bool = False,
     min_power_share: float = 0.0,
     battery_kwh: float = 0.0,
     battery_kw: float | None = None,
+    levels: Sequence[float] = (),
     envelope: Path | None = None,
     typical_hours: tuple[Path, dt.date] | None = None,
     progress: Callable[[float, str], None] | None = None,
@@ -280,6 +337,8 @@ def rate_feeder(
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
     taps : TapControl, optional
         Lets tap changers at the heads act; they stand as filed by default.
+    ageing : callable, optional
+        Takes the time steps, returns what transformers age by (`AmbientChoice`).
     joint : bool, default False
         Rate the connections together too (`joint_capacity`).
     min_power_share : float, default 0.0
@@ -288,6 +347,8 @@ def rate_feeder(
         Energy that a battery at each flexible unit can give. [kWh]
     battery_kw : float, optional
         Power of that battery; the unit's rating by default. [kW]
+    levels : sequence of float, optional
+        Levels of flexible capacity beside the usual ones. [-]
     envelope : pathlib.Path, optional
         File (netCDF) that takes the headroom of every step.
     typical_hours : (pathlib.Path, datetime.date), optional
@@ -310,6 +371,7 @@ def rate_feeder(
         growth=growth,
         committed=committed,
         taps=taps,
+        ageing=ageing,
     )
     feeder = grid.feeder
     connections = own_connections(feeder)
@@ -329,6 +391,7 @@ def rate_feeder(
         min_power_share=min_power_share,
         battery_kwh=battery_kwh,
         battery_kw=battery_kw,
+        levels=levels,
         grid=grid,
         envelope=envelope,
         progress=progress,
@@ -356,6 +419,8 @@ def rate_feeder(
     }
     if service_a is None:
         summary["not_checked"].append("building service (no rating given)")
+    if joint and grid.ageing is not None:
+        summary["not_checked"].append("transformer ageing by loads together")
     if together is not None:
         summary["joint"] = together.total
     summary |= profile_summary(grid.profiles)
@@ -374,7 +439,7 @@ def rate_feeder(
             "schema_version": SCHEMA_VERSION,
             "feeder": str(source),
             "versions": versions(),
-            **_inputs(str(source), choose_loads),
+            **_inputs(str(source), choose_loads, ageing),
             "options": {
                 "loads": asdict(choose_loads)
                 if isinstance(choose_loads, LoadChoice)
@@ -392,6 +457,10 @@ def rate_feeder(
                 "min_power_share": min_power_share,
                 "battery_kwh": battery_kwh,
                 "battery_kw": battery_kw,
+                "levels": list(levels),
+                "ambient": asdict(ageing)
+                if isinstance(ageing, AmbientChoice)
+                else None,
             },
         },
     )
@@ -402,13 +471,15 @@ def _is_name(source: str) -> bool:
     return source.startswith(("pandapower:", "simbench:"))
 
 
-def _inputs(source: str, choose_loads: object) -> dict[str, Any]:
+def _inputs(source: str, choose_loads: object, ageing: object) -> dict[str, Any]:
     """Return the input files of a rating and the folder their names start from."""
     names = [] if _is_name(source) else [source]
     if isinstance(choose_loads, LoadChoice) and choose_loads.profiles is not None:
         names.append(choose_loads.profiles)
         meters = choose_loads.meters
         names += [] if meters is None or meters.links is None else [meters.links]
+    if isinstance(ageing, AmbientChoice):
+        names.append(ageing.file)
     folder = Path.cwd()
     return {"folder": str(folder), "inputs": input_hashes(names, folder)}
 

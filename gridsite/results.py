@@ -90,6 +90,8 @@ def collect(
     service = [f"building service (no rating for {unknown} of {len(connections)})"]
     checked = replay_summary(grid, replay, findings)
     checked["not_checked"] += service if unknown else []
+    if grid.ageing is not None:
+        checked["not_checked"].append("transformer ageing by units of a plan together")
     summary = {
         "study": config.study.name,
         "place": config.study.place,
@@ -246,11 +248,13 @@ def replay_summary(
         "limits": grid.limits.name,
         "voltage_rule": voltage_rule_summary(grid),
         "findings": findings["severity"].value_counts().to_dict(),
-        "not_checked": not_checked(grid.limits, grid.feeder),
+        "not_checked": not_checked(
+            grid.limits, grid.feeder, aged=grid.ageing is not None
+        ),
     }
 
 
-def not_checked(limits: Limits, feeder: Feeder) -> list[str]:
+def not_checked(limits: Limits, feeder: Feeder, *, aged: bool = False) -> list[str]:
     """
     Return what a run with some limits does not check.
 
@@ -260,6 +264,8 @@ def not_checked(limits: Limits, feeder: Feeder) -> list[str]:
         The limits.
     feeder : Feeder
         The electrical model, whose sources have fixed voltages.
+    aged : bool, default False
+        Whether an ambient temperature is given, by which transformers age.
 
     Returns
     -------
@@ -276,10 +282,12 @@ def not_checked(limits: Limits, feeder: Feeder) -> list[str]:
         f"{name} (switched off)" for name in Limits().criteria if not limits.on(name)
     ]
     off = [text for text in off if not text.startswith("source")]
+    if limits.on("transformer ageing") and not aged:
+        off.append("transformer ageing (no ambient temperature given)")
     if feeder.nodes["phases"].eq("ABC").all():
         off = [text for text in off if not text.startswith("unbalance")]
         off.append("unbalance (balanced model)")
-    return [*NOT_CHECKED, "transformer ageing", *ring, *above, *off]
+    return [*NOT_CHECKED, *ring, *above, *off]
 
 
 def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[str]:

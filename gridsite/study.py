@@ -33,11 +33,12 @@ from gridsite.feeder.meter_profiles import read_loads
 from gridsite.feeder.profiles import Profiles, constant_profiles, shape_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
+from gridsite.hosting.ambient import pue_of_temperature, read_ambient
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.limits import Limits
 from gridsite.place_inputs import study_demand, study_energy, study_places
-from gridsite.rating import checked_feeder
+from gridsite.rating import AmbientChoice, checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import collect, input_hashes, with_estimates
 from gridsite.siting import (
@@ -330,13 +331,77 @@ class Study:
         GridCase
             With the study's loads, limits and power factor; not solved yet.
         """
+        loads = self.loads(feeder, background=background)
+        ambient = self.ambient()
         return GridCase(
             feeder,
-            self.loads(feeder, background=background),
+            loads,
             self.limits(feeder),
             power_factor=self.power_factor(),
             taps=self.taps(),
+            ageing=None if ambient is None else ambient(loads.time),
         )
+
+    def ambient(self) -> AmbientChoice | None:
+        """
+        Return by what transformers age.
+
+        Returns
+        -------
+        AmbientChoice or None
+            None where the study gives no outdoor temperature.
+        """
+        section = self.config.ambient
+        if section is None:
+            return None
+        own = section.model_dump(exclude={"pue"})
+        return AmbientChoice(**{**own, "file": str(self.path(section.file))})
+
+    def with_pue(self, time: pd.DatetimeIndex) -> Study:
+        """
+        Return the study with the PUE that its outdoor temperature gives.
+
+        Parameters
+        ----------
+        time : pandas.DatetimeIndex
+            Steps of the study.
+
+        Returns
+        -------
+        Study
+            Units have the mean PUE; the same study without ``[ambient] pue``.
+
+        Raises
+        ------
+        ConfigError
+            If a unit's ``rated_kw`` is below its draw at the largest PUE.
+        """
+        section = self.config.ambient
+        if section is None or not section.pue:
+            return self
+        table = [(celsius, pue) for celsius, pue in section.pue]
+        pue = pue_of_temperature(
+            read_ambient(self.path(section.file), time), table=table
+        )
+        for unit in self.config.units:
+            if unit.rated_kw < unit.it_kw * pue.max() * (1.0 - 1e-6):
+                msg = (
+                    f"units: rated_kw {unit.rated_kw:g} of {unit.unit!r} is below "
+                    f"it_kw x the largest PUE, {unit.it_kw * pue.max():g}; raise it"
+                )
+                raise ConfigError(msg)
+        note = (
+            f"PUE of units follows the outdoor temperature: mean {pue.mean():.4g}, "
+            f"largest {pue.max():.4g}; their own pue is not used"
+        )
+        units = [
+            unit.model_copy(update={"pue": float(pue.mean())})
+            for unit in self.config.units
+        ]
+        named = self.config.study
+        named = named.model_copy(update={"assumptions": [*named.assumptions, note]})
+        config = self.config.model_copy(update={"units": units, "study": named})
+        return replace(self, config=config)
 
     def taps(self) -> TapControl | None:
         """
@@ -479,6 +544,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         lambda factor: study.grid(feeder, background=factor),
     )
     grid = grids.heaviest
+    study = study.with_pue(grid.profiles.time)
     connections = with_estimates(places.connections, grid.profiles)
     places = replace(places, connections=connections)
     hosting = hosting_capacity(
@@ -490,6 +556,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         min_power_share=max(unit.min_power_share for unit in study.config.units),
         battery_kwh=study.config.hosting.battery_kwh,
         battery_kw=study.config.hosting.battery_kw,
+        levels=study.config.hosting.levels,
         grid=grid,
         progress=lambda share, text: progress(0.1 + 0.45 * share, text),
     )

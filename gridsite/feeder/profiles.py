@@ -384,7 +384,7 @@ def read_profiles(
         steps are not those of ``time``, a meter is missing or stands twice,
         or a value is missing or no number (with column and first rows).
     """
-    table = _read_wide(Path(path))
+    table = read_wide(Path(path))
     _refuse_missing(pd.Index(port_ids).difference(table.columns), f"{path} lacks")
     steps = pd.DatetimeIndex(table.index)
     if time is not None and not steps.equals(time.tz_convert(steps.tz)):
@@ -541,8 +541,25 @@ def _aligned(values: pd.Series[float], names: pd.Index[str], what: str) -> Float
     return np.asarray(values.loc[names], dtype=np.float64)
 
 
-def _read_wide(path: Path) -> pd.DataFrame:
-    """Return a wide table on its time index, in UTC unless one offset is used."""
+def read_wide(path: Path) -> pd.DataFrame:
+    """
+    Read a table of series, by zoned time.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        CSV or Parquet file; first column ``time`` (ISO 8601 with a zone).
+
+    Returns
+    -------
+    pandas.DataFrame, shape (n_step, n_series)
+        On its time index, in UTC unless one offset is used.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read, or its steps are not zoned, in order and equal.
+    """
     try:
         if path.suffix == ".parquet":
             if (rows := pq.read_metadata(path).num_rows) > MAX_STEPS:
@@ -566,7 +583,11 @@ def _read_wide(path: Path) -> pd.DataFrame:
         msg = f"{path}: column(s) {list(twice[:3])} stand twice: name each meter once"
         raise DataError(msg)
     table.index = _stamps(table.pop("time"), path)
-    _check_time(table.index)
+    try:
+        _check_time(table.index)
+    except DataError as error:
+        msg = f"{path}: {error}"
+        raise DataError(msg) from error
     return table
 
 

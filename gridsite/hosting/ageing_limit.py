@@ -206,7 +206,9 @@ class AgeingLimit:
         """
         block = self.case.block
         drawn = 1.0 / np.conj(self.case.port_voltage(block.v_no_load))[port]
-        flow = np.abs(block.terminal_y[self.ends.at] @ (block.impedance[:, port] * drawn))
+        flow = np.abs(
+            block.terminal_y[self.ends.at] @ (block.impedance[:, port] * drawn)
+        )
         out: NDArray[np.bool_] = flow >= self.case.limits.acts_on * np.abs(drawn)
         return out
 
@@ -314,12 +316,9 @@ class AgeingLimit:
             if worse.any():
                 worst = int(np.where(worse, base, -np.inf).argmax())
                 return 0.0, int(ends[worst]), int(hottest[worst])
-            # a load that relieves a transformer does not break it
-            ends = ends[base <= 0.0]
-            if not len(ends):
-                return np.inf, 0, 0
-            base = base[base <= 0.0]
-        low, g_low = 0.0, float(base.max())
+        # one that a load relieves may come back to what it was, not beyond
+        most = np.maximum(base, 0.0)
+        low, g_low = 0.0, float((base - most).max())
         high, g_high, last = min(self._guess(ends), most_kw), np.nan, (0, 0)
         for iteration in range(_MAX_ITERATIONS):
             growing = np.isnan(g_high)
@@ -329,6 +328,7 @@ class AgeingLimit:
             if not growing:
                 at = _between(low, high, g_low, g_high, tolerance_kw, iteration)
             score, step = self.score_at(port, at, ends)
+            score -= most
             worst = int(score.argmax())
             if score[worst] > 0.0:
                 high, g_high = at, float(score[worst])
@@ -378,7 +378,7 @@ def _between(
 ) -> float:
     """Interpolate between a load that passes and one that does not, or halve."""
     middle = 0.5 * (low + high)
-    if iteration % 4 == 3 or not np.isfinite(g_high) or g_high <= g_low:
+    if iteration % 4 == 3 or not np.isfinite(g_high) or not g_low < min(g_high, 0.0):
         return middle
     lean = 0.45 * width * (1.0 if iteration % 2 else -1.0)
     at = low + (high - low) * g_low / (g_low - g_high) + lean

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError
+from gridsite.feeder.profiles import read_wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +72,40 @@ def join_ambient(ambient_c: pd.Series[float], time: pd.DatetimeIndex) -> Floats:
         )
         raise DataError(msg)
     return values
+
+
+def read_ambient(path: str | Path, time: pd.DatetimeIndex) -> Floats:
+    """
+    Read the outdoor temperature of each step of a study.
+
+    Parameters
+    ----------
+    path : str or pathlib.Path
+        CSV or Parquet file: ``time`` (ISO 8601 with a zone), ``ambient_c``. [degC]
+    time : pandas.DatetimeIndex, shape (n_step,)
+        Start of each step of the study.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n_step,)
+        Temperature. [degC]
+
+    Raises
+    ------
+    DataError
+        If the file has no such columns, other steps than the study, or a value that
+        is missing or no outdoor temperature.
+    """
+    table = read_wide(Path(path))
+    if "ambient_c" not in table:
+        msg = f"{path}: has no column 'ambient_c', only {list(table.columns[:5])}"
+        raise DataError(msg)
+    values = pd.to_numeric(table["ambient_c"], errors="coerce")
+    try:
+        return join_ambient(values, time)
+    except DataError as error:
+        msg = f"{path}: {error}"
+        raise DataError(msg) from error
 
 
 def pue_of_temperature(

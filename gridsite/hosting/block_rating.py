@@ -73,6 +73,8 @@ class Settings:
         Energy of a battery at each unit. [kWh]
     battery_kw : float or None
         Its power; the unit's rating where None. [kW]
+    levels : tuple of float
+        Shares of energy, and of steps, of flexible capacity. [-]
     ageing : Ageing, optional
         What transformers age by; not checked without it.
     envelope : callable, optional
@@ -85,6 +87,7 @@ class Settings:
     min_power_share: float = 0.0
     battery_kwh: float = 0.0
     battery_kw: float | None = None
+    levels: tuple[float, ...] = LEVELS
     ageing: Ageing | None = None
     envelope: Callable[[pd.Index, Floats], None] | None = None
 
@@ -303,12 +306,13 @@ class BlockRating:
             return np.ones(len(out), dtype=bool)
         limit = AgeingLimit(self.case, self.settings.ageing)
         unknown = limit.unrated(self.port)
-        hit = unknown.any(axis=0)
+        hit: NDArray[np.bool_] = np.asarray(unknown.any(axis=0))
         at = out.index[hit & (out["firm_status"] == "ok").to_numpy()]
-        first = limit.names[unknown.argmax(axis=0)] if len(limit.names) else hit
-        out.loc[at, ["firm_status", "flexible_status"]] = "unrated"
-        out.loc[at, "limit_criterion"] = "transformer ageing"
-        out.loc[at, "limit_element"] = first[out.index.get_indexer(at)]
+        if len(at):
+            first = limit.names[unknown.argmax(axis=0)]
+            out.loc[at, ["firm_status", "flexible_status"]] = "unrated"
+            out.loc[at, "limit_criterion"] = "transformer ageing"
+            out.loc[at, "limit_element"] = first[out.index.get_indexer(at)]
         left: NDArray[np.bool_] = ~hit
         return left
 
@@ -615,13 +619,15 @@ class BlockRating:
     ) -> None:
         """Write flexible capacities."""
         firm = np.where(good, firm, 0.0)
-        envelope.confirm(firm, energy_rating(envelope.headroom_kw(firm), min(LEVELS)))
-        headroom = envelope.headroom_kw(firm)
         settings, at = self.settings, out.index[rows[good]]
+        least = min(settings.levels)
+        envelope.confirm(firm, energy_rating(envelope.headroom_kw(firm), least))
+        headroom = envelope.headroom_kw(firm)
         hours = self.case.step_hours
         ratings = flexible_ratings(
             headroom[good],
             hours,
+            levels=settings.levels,
             min_power_share=settings.min_power_share,
             battery_kwh=settings.battery_kwh,
             battery_kw=settings.battery_kw,

@@ -25,13 +25,14 @@ from gridsite.hosting.block_rating import (
     rows_without_value,
 )
 from gridsite.hosting.envelope_dataset import EnvelopeWriter
+from gridsite.hosting.flexible import LEVELS, level_name
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.nested import rate_split
 from gridsite.hosting.service import service_headroom_kw
 from gridsite.schemas import check_table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -54,6 +55,7 @@ def hosting_capacity(
     min_power_share: float = 0.0,
     battery_kwh: float = 0.0,
     battery_kw: float | None = None,
+    levels: Sequence[float] = (),
     screen: bool = True,
     grid: GridCase | None = None,
     ageing: Ageing | None = None,
@@ -88,6 +90,9 @@ def hosting_capacity(
         Energy that a battery at each flexible unit can give. [kWh]
     battery_kw : float, optional
         Power of that battery; the unit's rating by default. [kW]
+    levels : sequence of float, optional
+        Shares of energy, and of steps, beside `gridsite.hosting.flexible.LEVELS`
+        at which flexible capacity is wanted, from 0.5 to 1. [-]
     screen : bool, default True
         Skip steps that are proven not to bind; False solves them all.
     grid : GridCase, optional
@@ -109,7 +114,7 @@ def hosting_capacity(
     Raises
     ------
     ConfigError
-        If ``power_factor`` or ``tolerance_kw`` is out of range.
+        If ``power_factor``, ``tolerance_kw`` or a level is out of range.
     DataError
         If a connection names an unknown port, or a load has no profile.
     BaseCaseError
@@ -166,8 +171,15 @@ def hosting_capacity(
         min_power_share=min_power_share,
         battery_kwh=battery_kwh,
         battery_kw=battery_kw,
+        levels=tuple(sorted({*LEVELS, *levels}, reverse=True)),
         ageing=grid.ageing,
     )
+    names = [level_name(level) for level in settings.levels]  # refuses what is none
+    if len(set(names)) < len(names):
+        msg = (
+            f"levels {list(levels)} are the same as others to 10 digits; give each once"
+        )
+        raise ConfigError(msg)
     if envelope is None:
         return _rate(table, grid, settings, progress)
     with EnvelopeWriter(
@@ -213,8 +225,20 @@ def _rate(
     if not parts:
         msg = f"{feeder.name}: no load connection to rate; the file has no loads"
         raise DataError(msg)
-    out = pd.concat(parts).sort_index()
+    out = _with_levels(pd.concat(parts).sort_index(), settings)
     return check_table("hosting", out)
+
+
+def _with_levels(out: pd.DataFrame, settings: Settings) -> pd.DataFrame:
+    """Fill levels beside the usual ones where no headroom was looked at."""
+    other = (out["flexible_status"] != "ok") | (out["feeder_id"] == "")
+    for level in settings.levels:
+        for kind in ("energy", "hours"):
+            name = f"flexible_{kind}{level_name(level)}_kw"
+            if name not in out:
+                out[name] = np.nan
+            out[name] = out[name].where(~other, out["flexible_energy98_kw"])
+    return out
 
 
 def own_connections(feeder: Feeder) -> pd.DataFrame:

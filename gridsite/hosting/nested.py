@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 
 from gridsite.hosting.block_rating import (
-    FLEXIBLE,
     VALUES,
     BlockRating,
     Outside,
     Settings,
     empty_rows,
 )
+from gridsite.hosting.flexible import level_name
 from gridsite.hosting.search import largest_passing
 
 if TYPE_CHECKING:
@@ -219,7 +219,8 @@ class _SplitRating:
 
     def rate_capped_again(self) -> None:
         """Rate again what limits outside its own part may cap."""
-        largest = FLEXIBLE[-2]  # the largest rating of interest: energy, 95 %
+        # the largest rating of interest: by energy at the lowest level
+        largest = f"flexible_energy{level_name(min(self.settings.levels))}_kw"
         for part, inside in enumerate(self.groups):
             values = self.out.loc[inside.index, [largest, "firm_kw"]].max(axis=1)
             open_rows = self.out.loc[inside.index, "firm_status"].isin(
@@ -316,7 +317,9 @@ class _SplitRating:
         firm = out["firm_kw"].to_numpy(dtype=float)
         fell = np.where(filed > 0.0, firm / np.where(filed > 0.0, filed, 1.0), 1.0)
         fell = np.nan_to_num(np.minimum(fell, self._excess()), nan=1.0)
-        for name in FLEXIBLE:
+        for name in out.columns[
+            out.columns.str.startswith(("flexible_e", "flexible_h"))
+        ]:
             values = out[name].to_numpy(dtype=float)
             out[name] = np.where(firm > 0.0, np.maximum(values * fell, firm), values)
 
