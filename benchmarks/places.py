@@ -1,7 +1,8 @@
 """
-Roofs and connections: seconds for 100,000 generated footprints, houses led right.
+Roofs, meters, connections: seconds for generated ones, houses led right.
 
-``python places.py roofs [--count N]`` and ``python places.py connection``.
+``python places.py roofs [--count N]``, ``python places.py meters [--count N]`` (a year
+of hours each) and ``python places.py connection``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import pandas as pd
 import shapely
 from common import Clock, print_machine
 
+from gridsite.feeder.meter_options import MeterOptions
+from gridsite.feeder.meters import read_meters
 from gridsite.places import connect_buildings, read_buildings, street_transformers
 
 NETWORKS = Path(__file__).parents[1] / "networks"
@@ -74,6 +77,26 @@ def time_roofs(count: int) -> None:
     )
 
 
+def time_meters(count: int) -> None:
+    """Read a year of generated readings, long, in another order, some missing."""
+    rng = np.random.default_rng(1)
+    time = pd.date_range("2025-01-01", periods=8760, freq="h", tz="UTC")
+    names = [f"m{i}" for i in range(count)]
+    kw = pd.DataFrame(rng.gamma(2.0, 0.3, (len(time), count)), time, names)
+    kw = kw.mask(rng.random(kw.shape) < 0.002)
+    table = kw.rename_axis("time").reset_index().melt("time", var_name="meter")
+    table = table.rename(columns={"value": "kwh"}).dropna().sample(frac=1.0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "meters.parquet")
+        table.to_parquet(path, index=False)
+        with Clock() as clock:
+            found = read_meters(path, MeterOptions(fill="week"))
+    print(
+        f"{len(table):,} generated readings of {count:,} meters: {clock.wall:.1f} s "
+        f"({clock.cpu:.1f} s CPU), {int(found.filled.to_numpy().sum()):,} filled"
+    )
+
+
 def judge_connection() -> None:
     """Print the share of Schutterwald's houses that get their true transformer."""
     script = NETWORKS / "schutterwald" / "streets.py"
@@ -117,12 +140,14 @@ def judge_connection() -> None:
 def main() -> None:
     """Run what is asked for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("what", choices=["roofs", "connection"])
-    parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("what", choices=["roofs", "meters", "connection"])
+    parser.add_argument("--count", type=int, help="default: 100,000 roofs, 500 meters")
     options = parser.parse_args()
     print_machine("geopandas", "shapely")
     if options.what == "roofs":
-        time_roofs(options.count)
+        time_roofs(options.count or 100_000)
+    elif options.what == "meters":
+        time_meters(options.count or 500)
     else:
         judge_connection()
 

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 import shapely
 
-from gridsite import Study
+from gridsite import Study, run_study
 from gridsite.errors import ConfigError, DataError
 from gridsite.place_inputs import study_demand, study_places
 
@@ -149,6 +149,25 @@ def test_transformers_from_a_column_and_by_size(places):
 def test_keys_that_contradict_one_another_are_refused(places, keys):
     with pytest.raises(ConfigError):
         places(keys)
+
+
+def test_a_run_lists_who_was_left_out(make_study, tmp_path):
+    keys = f'{KEYS}\nuse_column = "kind"\nuses = ["home"]\nmax_distance_m = 30.0'
+    path = make_study(
+        tmp_path / "study", (KEYS, keys), ("[solve]", "[solve]\ncompare = false")
+    )
+    table = roofs(path.parent).assign(kind=["home"] * 7 + ["church"])
+    table.loc[6, "geometry"] = shapely.affinity.translate(table.geometry[6], 0, 0.001)
+    table.to_parquet(path.parent / "roofs.parquet")
+    run = run_study(Study.read(path))
+    folder = run.write(tmp_path / "out")
+    left = pd.read_parquet(folder / "left_out.parquet").set_index("building_id")
+    assert list(left.index) == ["house B4", "house B3"]
+    assert left["reason"]["house B4"] == "use 'church'"
+    assert left["distance_m"]["house B3"] == pytest.approx(111.2 - 5.0, rel=0.01)
+    assert "limit 30 m" in left["reason"]["house B3"]
+    assert run.summary["buildings"]["unmatched"] == 1
+    assert run.summary["buildings"]["filtered"] == 1
 
 
 class TestUsers:

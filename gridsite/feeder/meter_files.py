@@ -239,8 +239,8 @@ def _long(
     labels = _labels(raw[meter], meter, path)
     table = pd.DataFrame(
         {
-            "meter": pd.Categorical(labels),
-            "time": raw[time].to_numpy(),
+            "meter": labels,
+            "time": raw[time].reset_index(drop=True),
             "value": _numbers(raw[value], value, path),
         }
     )
@@ -282,20 +282,21 @@ def _tiled(stamps: pd.Series[Any], count: int) -> pd.Series[Any]:
     return tiled
 
 
-def _labels(values: pd.Series[Any], column: str, path: Path) -> NDArray[np.object_]:
+def _labels(values: pd.Series[Any], column: str, path: Path) -> pd.Categorical:
     """Return ids as text, whole numbers without a decimal point."""
-    if values.isna().any():
-        row = int(np.argmax(values.isna()))
+    code, each = pd.factorize(values)
+    ids = pd.Series(each)
+    if pd.api.types.is_float_dtype(ids) and (ids % 1 == 0).all():
+        ids = ids.astype("int64")
+    text = ids.astype(str).str.strip()
+    lost = (code < 0) | np.isin(code, np.flatnonzero(text == ""))
+    if lost.any():
+        row = int(np.argmax(lost))
         msg = f"{path}: column {column!r}, row {row}: no meter is named"
         raise DataError(msg)
-    if pd.api.types.is_float_dtype(values) and (values % 1 == 0).all():
-        values = values.astype("int64")
-    text = values.astype(str).str.strip().to_numpy(dtype=object)
-    if (text == "").any():
-        row = int(np.argmax(text == ""))
-        msg = f"{path}: column {column!r}, row {row}: no meter is named"
-        raise DataError(msg)
-    return text
+    merged, names = pd.factorize(text, sort=True)  # "7" and "7 " are one meter
+    codes: Any = merged[code]
+    return pd.Categorical.from_codes(codes, pd.Index(names))
 
 
 def _numbers(values: pd.Series[Any], column: str, path: Path) -> NDArray[np.float64]:

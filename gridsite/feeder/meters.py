@@ -39,7 +39,7 @@ LOGGER = logging.getLogger(__name__)
 #: Ratio of a meter's mean to that of the middle meter from which it is named. [-]
 ODD_RATIO = 500.0
 
-#: Readings from which values that never fall are a register. [-]
+#: Different readings from which values that never fall are a register. [-]
 REGISTER_READINGS = 25
 
 
@@ -238,10 +238,10 @@ def _registers(
     names: pd.Index[str],
     found: list[dict[str, Any]],
 ) -> None:
-    by_meter = pd.DataFrame({"code": code, "value": value}).groupby("code")["value"]
-    rises = by_meter.apply(lambda v: bool((np.diff(v.to_numpy()) >= 0.0).all()))
-    moved = by_meter.nunique() >= REGISTER_READINGS
-    hit = names[rises.index[rises & moved]]
+    step, within = np.diff(value), np.diff(code) == 0
+    falls = np.bincount(code[1:][within & (step < 0.0)], minlength=len(names))
+    rises = np.bincount(code[1:][within & (step > 0.0)], minlength=len(names))
+    hit = names[(falls == 0) & (rises >= REGISTER_READINGS - 1)]
     none = pd.Series(pd.NaT, index=hit)
     note(found, "register", pd.Series(1, index=hit), none, "error")
 
