@@ -16,6 +16,7 @@ from pandapower import networks
 from pandapower.io_utils import from_dict_of_dfs
 
 from gridsite.errors import ConfigError, DataError, FeederError
+from gridsite.feeder.cim import read_cim
 from gridsite.feeder.matpower import read_matpower
 from gridsite.feeder.pandapower_json import check_cells, check_json
 from gridsite.untrusted import check_archive
@@ -63,8 +64,8 @@ def _net_from_file(path: Path) -> Any:  # noqa: ANN401
     if reader is None:
         msg = (
             f"{path}: files of type {path.suffix or 'none'!r} are not read; "
-            "use pandapower .json or .xlsx, MATPOWER .m or OpenDSS .dss (pickles can "
-            "run code and are refused)"
+            "use pandapower .json or .xlsx, MATPOWER .m, CIM .zip or OpenDSS .dss "
+            "(pickles can run code and are refused)"
         )
         raise ConfigError(msg)
     try:
@@ -101,6 +102,8 @@ def _from_excel(path: Path) -> Any:  # noqa: ANN401
 _READERS: dict[str, Callable[[Path], Any]] = {
     ".json": _from_json,
     ".m": read_matpower,
+    ".xml": read_cim,
+    ".zip": read_cim,
     ".xlsx": _from_excel,
 }
 
