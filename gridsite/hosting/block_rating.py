@@ -139,6 +139,8 @@ def empty_rows(group: pd.DataFrame) -> pd.DataFrame:
         energy98_steps_curtailed=0,
         energy98_longest_curtailment_h=np.nan,
         energy98_interventions_per_year=np.nan,
+        envelope_error_least_kw=np.nan,
+        envelope_error_most_kw=np.nan,
         **dict.fromkeys(FLEXIBLE, np.nan),
     )
 
@@ -623,6 +625,9 @@ class BlockRating:
         least = min(settings.levels)
         envelope.confirm(firm, energy_rating(envelope.headroom_kw(firm), least))
         headroom = envelope.headroom_kw(firm)
+        error = envelope.signed_error_kw(firm)[good]
+        out.loc[at, "envelope_error_least_kw"] = error.min(axis=1)
+        out.loc[at, "envelope_error_most_kw"] = error.max(axis=1)
         hours = self.case.step_hours
         ratings = flexible_ratings(
             headroom[good],

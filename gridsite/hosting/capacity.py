@@ -323,13 +323,20 @@ def capacity_summary(table: pd.DataFrame) -> dict[str, Any]:
     Returns
     -------
     dict
-        Counts by status and by limit, median and sum of firm capacity. [kW]
+        Counts by status and by limit, median and sum of firm capacity, signed error
+        of the headroom at random steps (`Envelope.signed_error_kw`). [kW]
     """
     firm = table["firm_kw"]
+    least, most = table["envelope_error_least_kw"], table["envelope_error_most_kw"]
+    error = None
+    if most.notna().any():
+        error = {"least": float(least.min()), "most": float(most.max())}
+        error["connections"] = int(most.notna().sum())
     return {
         "buildings": int(table["building_id"].nunique()),
         "status": table["firm_status"].value_counts().to_dict(),
         "limit": table["limit_criterion"].value_counts().to_dict(),
         "firm_kw_median": float(firm.median()) if firm.notna().any() else None,
         "firm_kw_sum_of_singles": float(firm.sum()),
+        "envelope_error_kw": error,
     }

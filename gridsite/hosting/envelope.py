@@ -53,6 +53,10 @@ _CONFIRMED_WHOLE = 1_000
 #: Curtailed steps of each load that are confirmed in AC: lowest, and at random.
 _CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 12, 12
 
+#: Steps of each load, drawn at random, at which the true headroom is searched to
+#: report the estimate's signed error, and the width of that search. [kW]
+_MEASURED, _MEASURED_TOLERANCE_KW = 2, 2e-3
+
 
 class Envelope:
     """
@@ -353,6 +357,38 @@ class Envelope:
             self.grid_kw -= most[:, None]
             self.grid_kw[which, step] += most[which]
             self.grid_kw[which[bad], step[bad]] = solved
+
+    def signed_error_kw(self, firm_kw: Floats) -> Floats:
+        """
+        Return headroom less the true one, at random steps of each load.
+
+        Parameters
+        ----------
+        firm_kw : numpy.ndarray, shape (n,)
+            Firm capacity. [kW]
+
+        Returns
+        -------
+        numpy.ndarray, shape (n, n_drawn)
+            Above 0 where the headroom is too high, by AC searches to 0.002 kW;
+            0 where a cap, no limit, sets it. NaN without a power flow. [kW]
+
+        Notes
+        -----
+        The steps are drawn apart from those that `confirm` looked at, so that the
+        error is that of any step, not of those that were mended.
+        """
+        n, n_step = self.cap_kw.shape
+        step = np.random.default_rng(1).integers(n_step, size=(n, _MEASURED)).ravel()
+        which = np.repeat(np.arange(n), _MEASURED)
+        cap = self.cap_kw[which, step]
+        kw = np.maximum(np.minimum(self.grid_kw[which, step], cap), firm_kw[which])
+        found = largest_passing(
+            self.case, self.port[which], step, kw, cap, _MEASURED_TOLERANCE_KW
+        )
+        error = np.where(found.converged, kw - found.kw, np.nan)
+        out: Floats = error.reshape(n, _MEASURED)
+        return out
 
     def _missed(self, load: Ints, row: Ints) -> Ints:
         """Return positions of limits that bind and are not followed, once each."""
