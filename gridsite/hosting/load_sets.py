@@ -154,8 +154,24 @@ def least_margin(case: BaseCase, v: Voltages, steps: Ints) -> tuple[Floats, Ints
     return np.where(solved, margin, -np.inf), np.where(solved, row, -1)
 
 
-def _set_voltages(case: BaseCase, set_kw: Floats, steps: Ints) -> Voltages:
-    """Return voltages with a set of loads of its own, (n_port, n), at each step."""
+def set_voltages(case: BaseCase, set_kw: Floats, steps: Ints) -> Voltages:
+    """
+    Return voltages with a set of loads of its own at each step.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    set_kw : numpy.ndarray, shape (n_port, n_state)
+        A set for each state. [kW]
+    steps : numpy.ndarray of int, shape (n_state,)
+        Step of each state.
+
+    Returns
+    -------
+    numpy.ndarray of complex, shape (n_node, n_state)
+        Voltages; NaN where there is no solution. [pu]
+    """
     states, base_kva = case.states, case.block.base_kva
     port = np.flatnonzero(set_kw.any(axis=1))
     more_of = np.full(len(set_kw), -1)
@@ -200,7 +216,7 @@ def check_sets(case: BaseCase, set_kw: Floats, steps: Ints) -> tuple[Floats, Int
         if set_kw.ndim == 1:
             v = plan_voltages(case, set_kw, at)
         else:
-            v = _set_voltages(case, set_kw[:, part], at)
+            v = set_voltages(case, set_kw[:, part], at)
         margin[part], row[part] = least_margin(case, v, at)
     return margin, row
 
@@ -245,7 +261,7 @@ def largest_shares(
         active = active[(high - low)[active] * total[active] > tolerance_kw]
         if not len(active):
             break
-        guess = _next_guess(
+        guess = next_guess(
             low[active],
             high[active],
             g_low[active],
@@ -263,7 +279,7 @@ def largest_shares(
     return low, row
 
 
-def _next_guess(
+def next_guess(
     low: Floats,
     high: Floats,
     g_low: Floats,
@@ -271,7 +287,25 @@ def _next_guess(
     width: Floats,
     iteration: int,
 ) -> Floats:
-    """Interpolate and lean to one side, or halve the bracket."""
+    """
+    Return where to look next: interpolated and leaning to one side, or half way.
+
+    Parameters
+    ----------
+    low, high : numpy.ndarray, shape (n,)
+        Ends of the brackets; the low one passes.
+    g_low, g_high : numpy.ndarray, shape (n,)
+        Margins there. [-]
+    width : numpy.ndarray, shape (n,)
+        Width at which the search ends.
+    iteration : int
+        Number of the round.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+        Inside the brackets.
+    """
     middle = 0.5 * (low + high)
     usable = np.isfinite(g_high) & (g_low > g_high) & np.isfinite(g_low)
     with np.errstate(invalid="ignore", divide="ignore"):
