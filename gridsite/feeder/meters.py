@@ -134,7 +134,6 @@ def _calendar(
     origin = int(phase[often.argmax()])
     if options.stamp == "end":
         nanos = nanos - step[code]
-        origin -= longest
     parts = []
     for length in each[each <= longest].tolist():
         mine = step[code] == length

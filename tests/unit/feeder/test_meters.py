@@ -81,6 +81,21 @@ class TestLayouts:
         back = read_meters(path, MeterOptions(stamp="end"))
         assert (back.kw.index == kw.index).all()
 
+    def test_ends_of_intervals_of_two_lengths_stay_in_step(self, tmp_path):
+        fine = series(days=2, freq="15min", meters=["f"])
+        coarse = series(days=2, meters=["h"])
+        ends = pd.concat(
+            [
+                long(table.set_axis(table.index + pd.Timedelta(length)))
+                for table, length in ((fine, "15min"), (coarse, "1h"))
+            ]
+        )
+        back = read_meters(
+            save(ends, tmp_path / "t.parquet"), MeterOptions(stamp="end")
+        )
+        np.testing.assert_allclose(back.kw["f"], fine["f"].resample("h").mean())
+        assert (back.kw.index == coarse.index).all()
+
     def test_other_names_and_formats(self, tmp_path):
         table = long(series(days=2)).set_axis(["when", "who", "what"], axis=1)
         table["when"] = table["when"].dt.strftime("%d.%m.%Y %H:%M")
@@ -192,6 +207,7 @@ class TestFaults:
 
     def test_short_gaps_are_lines_and_long_ones_are_of_the_week_before(self, tmp_path):
         kw = series(days=28)
+        kw *= 1.0 + np.arange(len(kw))[:, None] / len(kw)  # no week is like another
         holes = kw.copy()
         holes.iloc[200:203, 0] = np.nan  # 3 h
         holes.iloc[400:424, 1] = np.nan  # a day
