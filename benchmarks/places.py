@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import runpy
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import geopandas as gpd
@@ -20,7 +21,13 @@ from common import Clock, print_machine
 
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meters import read_meters
-from gridsite.places import connect_buildings, read_buildings, street_transformers
+from gridsite.places import (
+    Exclusion,
+    connect_buildings,
+    read_buildings,
+    select_buildings,
+    street_transformers,
+)
 
 NETWORKS = Path(__file__).parents[1] / "networks"
 
@@ -69,6 +76,15 @@ def time_roofs(count: int) -> None:
                 f"({clock.cpu:.1f} s CPU) {roofs.attrs['report']}",
                 flush=True,
             )
+    zones = table.iloc[:: max(1, count // 100)].representative_point()
+    with Clock() as clock:
+        flood = Exclusion(source=gpd.GeoDataFrame(geometry=zones), name="flood")
+        near = replace(flood, name="noise", distance_m=30.0)
+        kept = select_buildings(roofs, max_area_m2=120.0, exclusions=[flood, near])
+    print(
+        f"filtered by area and {2 * len(zones)} zones: {clock.wall:.1f} s "
+        f"({clock.cpu:.1f} s CPU), {len(kept):,} stay"
+    )
     with Clock() as clock:
         found = connect_buildings(roofs, ports)
     print(

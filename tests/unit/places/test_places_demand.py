@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 
 from gridsite.errors import ConfigError, CRSError, DataError, SchemaError
 from gridsite.places import demand_table, demand_zones, read_demand
+from gridsite.places.layers import read_layer
 from gridsite.schemas import check_table
 
 WORK = pd.DataFrame({"workload": ["game", "batch"], "it_kw_per_user": [0.2, 0.01]})
@@ -239,3 +240,20 @@ def test_eua_users_of_melbourne(shared):
     assert 144.9 < west < east < 145.0
     assert -37.85 < south < north < -37.80
     assert result.demand["demand_it_kw"].sum() == pytest.approx(816 * 0.21)
+
+
+def test_eua_users_of_melbourne_in_squares(shared):
+    path = shared("eua/users-melbcbd-generated.csv")
+    result = read_demand(
+        path, workloads=WORK, users_per_point=1.0, cell="square", size_m=200.0
+    )
+    raw = gpd.GeoDataFrame(geometry=read_layer(path).geometry)
+    inside = raw.sjoin(result.zones, predicate="within").groupby("zone_id").size()
+    touched = raw.sjoin(result.zones, predicate="intersects").groupby("zone_id").size()
+    users = result.zones.set_index("zone_id")["users"]
+    assert users.sum() == 816
+    assert (
+        inside.sum() == 814
+    )  # two stand on the edge between squares, longitude 144.96
+    assert (inside.reindex(users.index, fill_value=0) <= users).all()
+    assert (users <= touched.reindex(users.index)).all()
