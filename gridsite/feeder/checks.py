@@ -21,7 +21,7 @@ from gridsite.feeder.net_checks import (
     ratings,
 )
 from gridsite.feeder.net_sources import load_net
-from gridsite.feeder.opendss_checks import opendss_findings
+from gridsite.feeder.opendss_checks import against_engine, opendss_findings
 from gridsite.feeder.powerflow import Block, States
 from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
 
@@ -107,6 +107,8 @@ def check_feeder(
             checks += [partial(_base_case, feeder, band, percent_max, net)]
             if net is None:
                 checks += [partial(_bare_model, feeder, scripted=bool(found))]
+            if isinstance(source, str | Path) and Path(source).suffix.lower() == ".dss":
+                checks += [partial(_source_engine, source, feeder)]
         for check in checks:
             found += _run(check)
     found.sort(key=lambda finding: (SEVERITIES.index(finding.severity), finding.check))
@@ -238,6 +240,11 @@ def _bare_model(feeder: Feeder, *, scripted: bool) -> Iterator[Finding]:
         if scripted and note.endswith(" is left out"):
             continue
         yield Finding("note", "reader", "", 1, note, "check that it is meant so")
+
+
+def _source_engine(source: str | Path, feeder: Feeder) -> Iterator[Finding]:
+    """Compare the base case with the engine that the file was written for."""
+    yield from against_engine(source, feeder.nodes, _solved(feeder)[0])
 
 
 def _base_case(

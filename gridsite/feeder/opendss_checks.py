@@ -18,10 +18,12 @@ from gridsite.feeder.findings import (
     DISTANCE_OVER_LENGTH,
     OPENDSS_CHECKS,
     REACTANCE_PERCENT,
+    RESULT_OFF_PU,
     VOLTAGE_OFF,
     Finding,
     flag,
 )
+from gridsite.feeder.opendss_engine import solved_circuit
 from gridsite.feeder.opendss_script import read_script
 from gridsite.feeder.opendss_words import engine
 from gridsite.units import SQRT3
@@ -86,6 +88,48 @@ def opendss_findings(master: str | Path) -> Iterator[Finding]:
         yield from check(circuit)
     for check in (_reactances, _coordinates):
         yield from check(circuit)
+
+
+def against_engine(
+    master: str | Path, nodes: pd.DataFrame, pu: Floats
+) -> Iterator[Finding]:
+    """
+    Compare the base case of the model with the engine's own solution.
+
+    Parameters
+    ----------
+    master : str or pathlib.Path
+        The master script.
+    nodes : pandas.DataFrame
+        ``bus`` and ``phases`` of the nodes of the model.
+    pu : numpy.ndarray of float, shape (n_node,)
+        Their voltages. [pu]
+
+    Yields
+    ------
+    Finding
+        ``source engine``, with the largest difference. [pu]
+    """
+    circuit = solved_circuit(Path(master)).engine.ActiveCircuit
+    base = _base_kv(circuit)
+    names = [str(name).lower() for name in circuit.YNodeOrder]
+    volts = np.abs(np.asarray(circuit.YNodeVarray).view(np.complex128))
+    kv = np.array([base[_bus(name)] for name in names])
+    known = pd.Series(volts / kv / 1e3, names)
+    number = nodes["phases"].replace({"A": "1", "B": "2", "C": "3"})
+    ours = pd.Series(pu, nodes["bus"] + "." + number)
+    ours = ours[ours.index.isin(known.index) & ~ours.index.duplicated()].dropna()
+    off = (ours - known[ours.index]).abs()
+    if not len(off):
+        return
+    worst, at = float(off.max()), str(off.idxmax())
+    text = (
+        f"the base case differs from OpenDSS's own solution by up to {worst:.2g} pu "
+        f"(at {at}, {len(off)} nodes compared, load models kept at any voltage)"
+    )
+    good = worst <= RESULT_OFF_PU
+    cure = "none needed" if good else "report the circuit: it is not read as meant"
+    yield Finding("note" if good else "error", "source engine", at, worst, text, cure)
 
 
 def _bus(name: str) -> str:

@@ -16,6 +16,7 @@ from pyproj import CRS, Proj
 
 from gridsite.errors import ConfigError, CRSError, DataError
 from gridsite.places.columns import first_rows
+from gridsite.untrusted import check_archive, check_size
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -31,6 +32,9 @@ MAX_FEATURES = 5_000_000
 
 #: Largest scale error of a CRS in which areas and lengths are measured [-].
 MAX_SCALE_ERROR = 1e-3
+
+#: Largest file, and largest sum of an archive, read through GDAL. [byte]
+FILE_BYTES = 8 * 2**30
 
 _PARQUET = (".parquet", ".geoparquet")
 _LONGITUDES = ("longitude", "lon", "lng")
@@ -121,6 +125,9 @@ def _read_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         if path.suffix.lower() in _PARQUET:
             _check_size(path, parquet.read_metadata(path).num_rows)
             return gpd.read_parquet(path)
+        check_size(path, FILE_BYTES)
+        if path.suffix.lower() == ".zip":
+            check_archive(path, FILE_BYTES)
         name = layer or _only_layer(path)
         info = pyogrio.read_info(path, layer=name)
         _check_size(path, info["features"], driver=info["driver"])

@@ -20,6 +20,7 @@ from gridsite.feeder.load_growth import read_committed
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.pandapower_json import check_text
 from gridsite.hosting import ica
+from gridsite.places.layers import read_layer
 from gridsite.report.tables import findings_table
 from gridsite.untrusted import (
     check_archive,
@@ -77,6 +78,14 @@ def test_an_archive_with_a_link_or_too_many_files_is_refused(tmp_path):
     path.write_bytes(b"PK\3\4 no more")
     with pytest.raises(DataError, match="no archive that can be opened"):
         check_archive(path)
+
+
+def test_archives_of_layers_are_checked_too(tmp_path):
+    path = tmp_path / "roofs.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("../roofs.shp", b"")
+    with pytest.raises(DataError, match="leads out of the archive"):
+        read_layer(path)
 
 
 def test_a_file_too_large_is_refused_before_it_is_opened(tmp_path):

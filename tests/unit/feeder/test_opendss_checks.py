@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from gridsite.errors import ConfigError
+from gridsite.feeder import checks
 from gridsite.feeder.checks import check_feeder
 from gridsite.feeder.findings import SEVERITIES
 from gridsite.feeder.net_sources import load_net
@@ -165,6 +166,23 @@ def test_f11_regulated_power_filed_as_rated_power(found):
     row = found(end=regulator.format(10) + END)["reactance"]
     assert (row.severity, row.element) == ("warning", "transformer.reg")
     assert "the power it regulates" in row.cure
+
+
+def test_f13_the_base_case_is_held_against_the_engine(tmp_path, monkeypatch):
+    master = tmp_path / "master.dss"
+    master.write_text(CIRCUIT + END)
+    row = check_feeder(master).set_index("check").loc["source engine"]
+    assert (row["severity"], row["value"] < 1e-6) == ("note", True)
+    real = checks.read_feeder
+
+    def misread(source):
+        feeder = real(source)
+        feeder.ports["p_kw"] *= 3.0
+        return feeder
+
+    monkeypatch.setattr(checks, "read_feeder", misread)
+    row = check_feeder(master).set_index("check").loc["source engine"]
+    assert (row["severity"], row["value"] > 1e-3) == ("error", True)
 
 
 def test_a_refused_script_is_a_finding_and_a_missing_one_a_config_error(tmp_path):
