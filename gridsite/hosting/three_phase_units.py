@@ -124,7 +124,7 @@ def three_phase_capacity(
     Raises
     ------
     DataError
-        If a port is unknown, or the model is balanced.
+        If a port is unknown, there is no unit, or the model is balanced.
 
     Notes
     -----
@@ -142,12 +142,16 @@ def three_phase_capacity(
         msg = f"units: {len(unknown)} with unknown ports, first {first}"
         raise DataError(msg)
     rows, headrooms = [], []
-    for unit in table.to_dict("records"):
+    if table.empty:
+        msg = f"{grid.feeder.name}: no connection of three phases to rate"
+        raise DataError(msg)
+    for record in table.to_dict("records"):
+        unit = {str(name): str(value) for name, value in record.items()}
         row, headroom = _rated(grid, unit, tolerance_kw)
         rows.append(row)
         headrooms.append(headroom)
     ratings = flexible_ratings(
-        np.array(headrooms).reshape(len(rows), -1),
+        np.array(headrooms),
         grid.profiles.step_hours,
         levels=levels,
         min_power_share=min_power_share,
@@ -179,7 +183,7 @@ def _rated(
         return row, nothing
     case = grid.block(feeder_id)
     names = case.feeder.ports.index[case.block.ports]
-    port = names.get_indexer([unit[p] for p in _PHASES]).astype(np.int64)
+    port = names.get_indexer(pd.Index([unit[p] for p in _PHASES])).astype(np.int64)
     unrated = _acts_on_unrated(case, port)
     if unrated is not None:
         row |= dict(zip(("limit_criterion", "limit_element"), unrated, strict=True))

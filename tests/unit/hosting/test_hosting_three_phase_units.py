@@ -130,3 +130,5 @@ def test_what_is_no_three_phase_unit_is_refused(street):
     units = three_phase_ports(feeder).assign(B="nowhere")
     with pytest.raises(DataError, match="unknown ports"):
         three_phase_capacity(grid, units)
+    with pytest.raises(DataError, match="no connection of three phases"):
+        three_phase_capacity(grid, units.iloc[:0])
