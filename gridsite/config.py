@@ -423,6 +423,18 @@ class ExistingSection(_Section):
     count: Annotated[int, Field(ge=1)]
 
 
+class UpgradeSection(_Section):
+    """A line or transformer that can be made larger, once, for money."""
+
+    upgrade_id: str
+    element: str
+    factor: Annotated[float, Field(gt=1.0, allow_inf_nan=False)]
+    capital: NotNegative
+    life_years: Positive = 40.0
+    lead_months: NotNegative = 0.0
+    excludes: list[str] = []
+
+
 class PeriodsSection(_Section):
     """Deployment periods of equal length; the last lasts until the horizon."""
 
@@ -495,6 +507,7 @@ class StudyConfig(RatingConfig):
     utilities: list[UtilitySection] = []
     groups: list[GroupSection] = []
     existing: list[ExistingSection] = []
+    upgrades: list[UpgradeSection] = []
     periods: PeriodsSection = PeriodsSection()
     economics: EconomicsSection
     solve: SolveSection = SolveSection()
@@ -513,6 +526,18 @@ class StudyConfig(RatingConfig):
                 f"users.it_kw_columns names {sorted(given)}, the workloads are "
                 f"{sorted(names)}; name a column for each"
             )
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
+    def _upgrades_are_told_apart(self) -> Self:
+        names = [u.upgrade_id for u in self.upgrades]
+        twice = sorted({n for n in names if names.count(n) > 1 or "," in n})
+        if twice:
+            msg = f"upgrades: upgrade_id {twice[0]!r} stands twice or has a comma"
+            raise ValueError(msg)
+        if self.upgrades and self.feeder.taps == "acting":
+            msg = 'upgrades need taps = "frozen": tables of taps are those of before'
             raise ValueError(msg)
         return self
 

@@ -134,6 +134,57 @@ def repeated_grid(results: Results) -> GridCase:
     DataError
         If an input has changed or is gone, or the run does not say what it was.
     """
+    check_inputs(results)
+    if "study" not in results.manifest["options"]:
+        return repeated_case(results.manifest)
+    study = repeated_study(results)
+    return study.grid(study.feeder(), background=max(study.background_factors()))
+
+
+def repeated_study(results: Results) -> Study:
+    """
+    Return the study of a run.
+
+    Parameters
+    ----------
+    results : Results
+        A run of a study.
+
+    Returns
+    -------
+    Study
+        With the options and the input files that it had.
+
+    Raises
+    ------
+    ConfigError
+        If the run is none of a study.
+    DataError
+        If an input has changed or is gone, or the run does not say what it was.
+    """
+    check_inputs(results)
+    manifest = results.manifest
+    if "study" not in manifest["options"]:
+        msg = "the run rated a feeder and has no plan; name the folder of a study"
+        raise ConfigError(msg)
+    config = StudyConfig.model_validate_json(json.dumps(manifest["options"]))
+    return Study(config=config, folder=Path(manifest["folder"]))
+
+
+def check_inputs(results: Results) -> None:
+    """
+    Raise if an input of a run is not what it was.
+
+    Parameters
+    ----------
+    results : Results
+        A run.
+
+    Raises
+    ------
+    DataError
+        If an input has changed or is gone, or the run does not say what it was.
+    """
     manifest = results.manifest
     if not {"folder", "inputs", "options", "feeder"} <= manifest.keys():
         msg = "manifest.json does not say what the run was made of; run it again"
@@ -151,9 +202,3 @@ def repeated_grid(results: Results) -> GridCase:
                 f"{now[:12]}, was {before[:12]}); put it back or run again"
             )
             raise DataError(msg)
-    options = manifest["options"]
-    if "study" not in options:
-        return repeated_case(manifest)
-    config = StudyConfig.model_validate_json(json.dumps(options))
-    study = Study(config=config, folder=folder)
-    return study.grid(study.feeder())

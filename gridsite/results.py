@@ -143,6 +143,7 @@ def collect(
         assignment=plan.assignment,
         comparison=comparison,
         timeline=strategies.timeline(inputs, plan),
+        works=plan.upgrades,
         violations=replay.violations,
         rows=plan.rows,
         costs=plan.costs.rename_axis("term").rename("present_cost").reset_index(),
@@ -215,6 +216,7 @@ def _plan_summary(config: StudyConfig, plan: Plan) -> dict[str, Any]:
         "buildings_used": int(at_buildings["building_id"].nunique()),
         "central_it_kw": float(central["it_kw"].sum()),
         "served_share": float(plan.served_share["total"]),
+        "upgrades": plan.upgrades["upgrade_id"].tolist(),
         "rounds": len(plan.rounds),
         "rows_tightened": int(plan.rounds["rows_added"].sum()),
     }

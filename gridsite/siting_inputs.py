@@ -15,6 +15,7 @@ from gridsite.siting import (
     Economics,
     SitingProblem,
     arc_cost_terms,
+    empty_table,
     site_cost_terms,
     unit_cost_terms,
 )
@@ -25,7 +26,13 @@ from gridsite.siting_groups import (
     sized_central,
     utility_of,
 )
-from gridsite.siting_time import factor_rows, lead_periods, over_periods, period_rows
+from gridsite.siting_time import (
+    factor_rows,
+    lead_periods,
+    over_periods,
+    period_rows,
+    upgrade_rows,
+)
 
 if TYPE_CHECKING:
     from gridsite.config import CentralSection, StudyConfig, UnitSection
@@ -43,7 +50,7 @@ class SitingInputs:
         The study.
     units, workloads, sites, site_options, demand, arcs : pandas.DataFrame
         Contracts of those names; ``sites`` has geometry.
-    groups, periods, capital_factors : pandas.DataFrame
+    groups, upgrades, periods, capital_factors : pandas.DataFrame
         Contracts of those names.
     zones : geopandas.GeoDataFrame
         Demand zones.
@@ -60,12 +67,16 @@ class SitingInputs:
     site_options: pd.DataFrame
     arcs: pd.DataFrame
     groups: pd.DataFrame
+    upgrades: pd.DataFrame
     periods: pd.DataFrame
     capital_factors: pd.DataFrame
     present_value_factor: float
 
     def problem(
-        self, rows: pd.DataFrame, row_coefficients: pd.DataFrame
+        self,
+        rows: pd.DataFrame,
+        row_coefficients: pd.DataFrame,
+        upgrade_effects: pd.DataFrame | None = None,
     ) -> SitingProblem:
         """
         Return the siting problem with grid rows.
@@ -74,12 +85,15 @@ class SitingInputs:
         ----------
         rows, row_coefficients : pandas.DataFrame
             Contracts of those names.
+        upgrade_effects : pandas.DataFrame, optional
+            What works on the grid add to rows. Default: nothing.
 
         Returns
         -------
         SitingProblem
             The problem.
         """
+        effects = empty_table("upgrade_effects")
         return SitingProblem(
             sites=pd.DataFrame(self.sites.drop(columns="geometry")),
             site_options=self.site_options,
@@ -90,6 +104,8 @@ class SitingInputs:
             rows=rows,
             row_coefficients=row_coefficients,
             groups=self.groups,
+            upgrades=self.upgrades,
+            upgrade_effects=effects if upgrade_effects is None else upgrade_effects,
             periods=self.periods,
             capital_factors=self.capital_factors,
             present_value_factor=self.present_value_factor,
@@ -199,6 +215,7 @@ def siting_inputs(
         site_options=options,
         arcs=arcs,
         groups=group_rows(config, pd.DataFrame(sites)),
+        upgrades=upgrade_rows(config, economics),
         periods=periods,
         capital_factors=factor_rows(config, economics, options, pd.DataFrame(sites)),
         present_value_factor=economics.present_value_factor,

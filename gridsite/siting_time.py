@@ -12,7 +12,7 @@ import pandas as pd
 from gridsite.siting import empty_table
 
 if TYPE_CHECKING:
-    from gridsite.config import StudyConfig
+    from gridsite.config import StudyConfig, UpgradeSection
     from gridsite.siting import Economics
 
 
@@ -102,6 +102,10 @@ def factor_rows(
                 factor = _later(economics, lives[site], start)
                 rows.append(("sites", site, "site_capital", t, factor))
     names = ["table", "item", "term", "period", "factor"]
+    for upgrade in config.upgrades:
+        for t, start in enumerate(starts):
+            factor = _later(economics, upgrade.life_years, start)
+            rows.append(("upgrades", upgrade.upgrade_id, "", t, factor))
     return pd.DataFrame(rows, columns=names)
 
 
@@ -145,6 +149,36 @@ def over_periods(
     return pd.concat(more, ignore_index=True), pd.concat(again, ignore_index=True)
 
 
+def upgrade_rows(config: StudyConfig, economics: Economics) -> pd.DataFrame:
+    """
+    Return the works on the grid that a study may pay for.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    economics : Economics
+        Horizon and discount rate.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Contract ``upgrades``; ``capital`` is a net present cost. [money]
+    """
+    rows = [
+        {
+            "upgrade_id": u.upgrade_id,
+            "element": u.element,
+            "kind": f"x {u.factor:g}",
+            "capital": u.capital * economics.capital_factor(u.life_years),
+            "lead_periods": lead_periods(config, u.lead_months),
+            "excludes": ",".join([*u.excludes, *_rivals(config, u)]),
+        }
+        for u in config.upgrades
+    ]
+    return pd.DataFrame(rows) if rows else empty_table("upgrades")
+
+
 def lead_periods(config: StudyConfig, lead_months: float) -> int:
     """
     Return the first period in which something with a lead time stands.
@@ -184,3 +218,10 @@ def _later(economics: Economics, life_years: float, start: float) -> float:
     discount = (1.0 + economics.real_discount_rate) ** -start
     again = rest.capital_factor(life_years) / economics.capital_factor(life_years)
     return float(discount * again)
+
+
+def _rivals(config: StudyConfig, upgrade: UpgradeSection) -> list[str]:
+    """Return the other works on the same element."""
+    same = [u for u in config.upgrades if u.element == upgrade.element]
+    names = [u.upgrade_id for u in same if u.upgrade_id != upgrade.upgrade_id]
+    return [name for name in names if name not in upgrade.excludes]

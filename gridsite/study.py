@@ -45,10 +45,12 @@ from gridsite.siting import (
     Plan,
     SitingProblem,
     conflicting_requirements,
+    empty_table,
     solve,
 )
 from gridsite.siting_grid import Grids, Replayed
-from gridsite.siting_inputs import siting_inputs
+from gridsite.siting_inputs import SitingInputs, siting_inputs
+from gridsite.siting_upgrades import connection_rows, feeder_after, works_of
 from gridsite.strategies import compare_strategies, priced_unserved
 from gridsite.untrusted import read_table
 
@@ -61,6 +63,9 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Progress = Callable[[float, str], None]
+
+#: Rows, their coefficients, and what works on the grid add to them.
+SitingTables = tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 
 def _silent(share: float, text: str) -> None:
@@ -403,6 +408,40 @@ class Study:
         config = self.config.model_copy(update={"units": units, "study": named})
         return replace(self, config=config)
 
+    def background_factors(self) -> list[float]:
+        """
+        Return what customers draw in each period over what they draw at its start.
+
+        Returns
+        -------
+        list of float
+            One for each deployment period. [-]
+        """
+        periods = self.config.periods
+        return list(periods.background_factor) or [1.0] * periods.count
+
+    def grids(self, feeder: Feeder) -> Grids:
+        """
+        Return the base cases of each deployment period.
+
+        Parameters
+        ----------
+        feeder : Feeder
+            The electrical model.
+
+        Returns
+        -------
+        Grids
+            Not solved yet.
+        """
+        return Grids(
+            factors=self.background_factors(),
+            make=lambda factor, built: self.grid(
+                feeder_after(self.config, feeder, built), background=factor
+            ),
+            works=works_of(self.config, feeder),
+        )
+
     def taps(self) -> TapControl | None:
         """
         Return what tap changers at the heads hold.
@@ -538,34 +577,23 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         study.config.buildings, study.config.service, study.path, feeder
     )
     demand = study_demand(study.config, study.path)
-    periods = study.config.periods
-    grids = Grids.of(
-        list(periods.background_factor) or [1.0] * periods.count,
-        lambda factor: study.grid(feeder, background=factor),
-    )
+    grids = study.grids(feeder)
     grid = grids.heaviest
     study = study.with_pue(grid.profiles.time)
     connections = with_estimates(places.connections, grid.profiles)
     places = replace(places, connections=connections)
-    hosting = hosting_capacity(
-        feeder,
-        grid.profiles,
-        connections=places.connections,
-        power_factor=grid.power_factor,
-        # the unit that pauses first: the safe side for flexible capacity
-        min_power_share=max(unit.min_power_share for unit in study.config.units),
-        battery_kwh=study.config.hosting.battery_kwh,
-        battery_kw=study.config.hosting.battery_kw,
-        levels=study.config.hosting.levels,
-        grid=grid,
+    hosting = _rated(
+        study,
+        grid,
+        places.connections,
         progress=lambda share, text: progress(0.1 + 0.45 * share, text),
     )
     buildings = _with_feeder(places.buildings, hosting)
     progress(0.55, "building the siting problem")
-    inputs = siting_inputs(
-        study.config, buildings, hosting, demand.zones, demand.demand
-    )
-    problem = inputs.problem(*grids.rows(inputs.site_options["port_id"]))
+    lifted, single = lifted_hosting(study, grids, hosting, places.connections)
+    inputs = siting_inputs(study.config, buildings, lifted, demand.zones, demand.demand)
+    rows = grids.rows(inputs.site_options["port_id"])
+    problem = siting_problem(inputs, rows, single)
     progress(0.6, "choosing sites")
     try:
         hybrid, replay = _solve(study, grids, problem, lambda text: progress(0.7, text))
@@ -599,6 +627,96 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     )
     progress(1.0, "done")
     return Run(study=study, results=results, plan=hybrid, replay=replay)
+
+
+def _rated(
+    study: Study,
+    grid: GridCase,
+    connections: pd.DataFrame,
+    *,
+    progress: Progress = _silent,
+) -> pd.DataFrame:
+    """Return what each connection can host."""
+    return hosting_capacity(
+        grid.feeder,
+        grid.profiles,
+        connections=connections,
+        power_factor=grid.power_factor,
+        # the unit that pauses first: the safe side for flexible capacity
+        min_power_share=max(unit.min_power_share for unit in study.config.units),
+        battery_kwh=study.config.hosting.battery_kwh,
+        battery_kw=study.config.hosting.battery_kw,
+        levels=study.config.hosting.levels,
+        grid=grid,
+        progress=progress,
+    )
+
+
+def lifted_hosting(
+    study: Study, grids: Grids, hosting: pd.DataFrame, connections: pd.DataFrame
+) -> tuple[pd.DataFrame, SitingTables]:
+    """
+    Return what connections can host at most, and what works on the grid add.
+
+    Parameters
+    ----------
+    study : Study
+        The study.
+    grids : Grids
+        Its base cases.
+    hosting : pandas.DataFrame
+        Contract ``hosting``, before any works.
+    connections : pandas.DataFrame
+        Contract ``connections``.
+
+    Returns
+    -------
+    hosting : pandas.DataFrame
+        As `gridsite.siting_upgrades.connection_rows`; unchanged without works.
+    tables : tuple of pandas.DataFrame
+        Contracts ``rows``, ``row_coefficients`` and ``upgrade_effects`` of single
+        connections.
+    """
+    after = {}
+    for name, feeder_id in grids.works.items():
+        case = grids.case(max(grids.factors), frozenset({name}))
+        ports = case.feeder.ports.index[case.feeder.ports["feeder_id"] == feeder_id]
+        own = connections[connections["port_id"].isin(ports)]
+        after[name] = _rated(study, case, own)
+    if after:
+        lifted, *tables = connection_rows(hosting, after, len(grids.factors))
+        return lifted, (tables[0], tables[1], tables[2])
+    none = [empty_table(n) for n in ("rows", "row_coefficients", "upgrade_effects")]
+    return hosting, (none[0], none[1], none[2])
+
+
+def siting_problem(
+    inputs: SitingInputs, grid: SitingTables, single: SitingTables
+) -> SitingProblem:
+    """
+    Return the siting problem of a study.
+
+    Parameters
+    ----------
+    inputs : SitingInputs
+        Tables without rows.
+    grid, single : tuple of pandas.DataFrame
+        Rows, coefficients and effects of works: of the grid, and of connections.
+
+    Returns
+    -------
+    SitingProblem
+        Connections that host no unit are left out.
+    """
+    known = inputs.site_options["port_id"]
+    both = []
+    for of_grid, of_single in zip(grid, single, strict=True):
+        own = of_single
+        if "port_id" in own:
+            own = own[own["port_id"].isin(known)]
+        parts = [part for part in (of_grid, own) if len(part)]
+        both.append(pd.concat(parts, ignore_index=True) if parts else of_grid)
+    return inputs.problem(*both)
 
 
 def _compare(
@@ -651,8 +769,8 @@ def _solve(
     section = study.config.solve
     replays: list[LoadReplay] = []
 
-    def replay(plan: pd.DataFrame) -> Replayed:
-        found = grids.replay(plan, problem, len(replays) + 1)
+    def replay(plan: pd.DataFrame, built: pd.DataFrame | None = None) -> Replayed:
+        found = grids.replay(plan, problem, len(replays) + 1, built)
         replays.append(found.whole)
         return found
 

@@ -24,6 +24,8 @@ import pandas as pd
 from gridsite.hosting.ac_replay import plan_voltages
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from gridsite.hosting.base_case import BaseCase, GridCase
@@ -48,11 +50,13 @@ _RETREAT = 0.8
 _LEAST_KW = 1e-3
 
 #: Coefficients below this share of a row's largest are left out. [-]
-_NEGLIGIBLE = 1e-6
+NEGLIGIBLE = 1e-6
 
 
 def grid_rows(
-    grid: GridCase, port_ids: pd.Index[str]
+    grid: GridCase,
+    port_ids: pd.Index[str],
+    others: Mapping[str, Sequence[GridCase]] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     Return rows that bound what some ports draw together.
@@ -63,11 +67,15 @@ def grid_rows(
         Base cases.
     port_ids : pandas.Index of str
         Ports that may host units.
+    others : mapping of str to sequence of GridCase, optional
+        By feeder, the same grid after works on it: rows that count there are kept
+        too.
 
     Returns
     -------
     rows : pandas.DataFrame
-        Contract ``rows``, plus ``feeder_id``.
+        Contract ``rows``, plus ``feeder_id``, and ``limit_row`` and ``step``, the
+        limit and the step that the row stands for.
     row_coefficients : pandas.DataFrame
         Contract ``row_coefficients``.
 
@@ -83,7 +91,8 @@ def grid_rows(
     for feeder_id in grid.solved_ids:
         names = feeder.ports.index[feeder.ports["feeder_id"] == feeder_id]
         if names.isin(port_ids).any():
-            parts.append(_block_rows(grid.block(feeder_id), port_ids))
+            also = [o.block(feeder_id) for o in (others or {}).get(feeder_id, ())]
+            parts.append(_block_rows(grid.block(feeder_id), port_ids, also))
     return _stack(parts)
 
 
@@ -128,6 +137,7 @@ def _stack(
     parts: list[tuple[pd.DataFrame, pd.DataFrame]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     columns = ["row_id", "criterion", "element", "time", "period", "headroom", "unit"]
+    columns += ["limit_row", "step"]
     full = [part for part in parts if len(part[0])]
     if not full:
         return (
@@ -158,23 +168,70 @@ def row_size(case: BaseCase) -> Floats:
 
 
 def _block_rows(
-    case: BaseCase, port_ids: pd.Index[str]
+    case: BaseCase, port_ids: pd.Index[str], also: list[BaseCase]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    names, port = _candidates(case, port_ids)
+    names, port = candidate_ports(case, port_ids)
     row = np.arange(case.n_voltage + len(case.rated))
     worst = case.slack[row].argmin(axis=1)
-    heaviest = int(np.abs(case.v).sum(axis=0).argmin())
-    idle = np.zeros(len(case.block.ports))
-    growth = _growth(case, port, np.array([heaviest]), idle)[0][row]
-    left = np.where(
-        case.broken[row, worst],
+    kept = np.zeros(len(row), dtype=bool)
+    for each in (case, *also):
+        heaviest = int(np.abs(each.v).sum(axis=0).argmin())
+        idle = np.zeros(len(each.block.ports))
+        growth = _growth(each, port, np.array([heaviest]), idle)[0][row]
+        left = base_left(each, row, worst)
+        kept |= _not_dominated(left, growth, each.row_unit[row])
+    keep = np.flatnonzero(kept)
+    growth = base_growth(case, port, keep, worst[keep])
+    left = base_left(case, keep, worst[keep])
+    return _table(case, names, keep, worst[keep], left, growth, "")
+
+
+def base_left(case: BaseCase, row: Ints, step: Ints) -> Floats:
+    """
+    Return what the base case leaves of limits at steps.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    row, step : numpy.ndarray of int, shape (n,)
+        Limits, and the step of each.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n,)
+        Slack; most of the materiality of a limit that is broken. [pu]
+    """
+    out: Floats = np.where(
+        case.broken[row, step],
         _USE_OF_MATERIALITY * case.materiality[row],
-        case.slack[row, worst],
+        case.slack[row, step],
     )
-    keep = np.flatnonzero(_not_dominated(left, growth, case.row_unit[row]))
-    steps, which = np.unique(worst[keep], return_inverse=True)
-    growth[keep] = _growth(case, port, steps, idle)[which, keep]
-    return _table(case, names, keep, worst[keep], left[keep], growth[keep], "")
+    return out
+
+
+def base_growth(case: BaseCase, port: Ints, row: Ints, step: Ints) -> Floats:
+    """
+    Return how much each limit loses per kW at its own step.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    port : numpy.ndarray of int
+        Ports of the block.
+    row, step : numpy.ndarray of int, shape (n,)
+        Limits, and the step of each.
+
+    Returns
+    -------
+    numpy.ndarray, shape (n, n_port)
+        Measured in AC power flow without other added loads. [pu/kW]
+    """
+    idle = np.zeros(len(case.block.ports))
+    steps, which = np.unique(step, return_inverse=True)
+    out: Floats = _growth(case, port, steps, idle)[which, row]
+    return out
 
 
 def _block_cuts(
@@ -183,7 +240,7 @@ def _block_cuts(
     added_kw: pd.Series[float],
     round_number: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    names, port = _candidates(case, port_ids)
+    names, port = candidate_ports(case, port_ids)
     every = case.feeder.ports.index[case.block.ports]
     spread: Any = added_kw.groupby(level=0).sum().reindex(every, fill_value=0.0)
     spread = spread.to_numpy(dtype=np.float64)
@@ -230,9 +287,26 @@ def _block_cuts(
     return _stack(parts)
 
 
-def _candidates(
+def candidate_ports(
     case: BaseCase, port_ids: pd.Index[str]
 ) -> tuple[NDArray[np.object_], Ints]:
+    """
+    Return the ports of a block that may host units.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    port_ids : pandas.Index of str
+        Ports that may host units.
+
+    Returns
+    -------
+    names : numpy.ndarray of str
+        Their names.
+    port : numpy.ndarray of int
+        Their positions in the block.
+    """
     every = case.feeder.ports.index[case.block.ports]
     port = np.flatnonzero(every.isin(port_ids))
     return every.to_numpy()[port], port
@@ -299,6 +373,8 @@ def _table(
     rows = pd.DataFrame(
         {
             "row_id": row_id,
+            "limit_row": row,
+            "step": step,
             "criterion": limits["criterion"].to_numpy(),
             "element": limits["element"].to_numpy(),
             "time": time.astype(object),
@@ -309,7 +385,7 @@ def _table(
         }
     )
     scaled = growth * size[:, None]
-    which, at = np.nonzero(scaled > _NEGLIGIBLE * scaled.max(axis=1, keepdims=True))
+    which, at = np.nonzero(scaled > NEGLIGIBLE * scaled.max(axis=1, keepdims=True))
     coefficients = pd.DataFrame(
         {
             "row_id": np.array(row_id, dtype=object)[which],

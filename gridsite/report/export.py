@@ -62,8 +62,9 @@ class Results:
         What the siting found, and what the replay of the plan returned.
     rows, costs : pandas.DataFrame, optional
         Grid limits the siting kept; cost terms (no contract).
-    timeline : pandas.DataFrame, optional
-        What stands and what is served in each period (no contract).
+    timeline, works : pandas.DataFrame, optional
+        What stands and what is served in each period; works on the grid, and the
+        period from which each stands (no contract).
     left_out : pandas.DataFrame, optional
         Buildings without a part in the run, with the reason (no contract).
     findings, profile_findings : pandas.DataFrame, optional
@@ -104,6 +105,7 @@ class Results:
     rows: pd.DataFrame | None = None
     costs: pd.DataFrame | None = None
     timeline: pd.DataFrame | None = None
+    works: pd.DataFrame | None = None
     left_out: pd.DataFrame | None = None
     findings: pd.DataFrame | None = None
     profile_findings: pd.DataFrame | None = None

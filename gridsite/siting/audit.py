@@ -57,7 +57,8 @@ def recomputed_cost(
     Returns
     -------
     float
-        Capital, running cost, service and unserved demand. [money]
+        Capital, running cost, service and unserved demand; not a number where
+        the plan has an option or a period that the problem has not. [money]
     """
     built = nothing_built() if upgrades is None else upgrades
     total = capital_spent(problem, plan, built)
@@ -65,7 +66,9 @@ def recomputed_cost(
     keys = ("site_id", "unit", "port_id")
     options = {tuple(o[k] for k in keys): o for o in _records(problem.site_options)}
     for row in _records(plan):
-        option = options[tuple(row[k] for k in keys)]
+        option = options.get(tuple(row[k] for k in keys))
+        if option is None or row["period"] not in worth:
+            return float("nan")
         total += row["count"] * option["unit_per_year"] * worth[row["period"]]
     arc = ["zone_id", "workload", "site_id", "period"]
     arcs = problem.arcs[problem.arcs["site_id"].isin(assignment["site_id"])]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -39,6 +41,28 @@ def requirement_words(
     name, index = key
     text: str = getattr(words, name)(index)
     return text
+
+
+def at_time(time: object) -> str:
+    """
+    Return a time in words.
+
+    Parameters
+    ----------
+    time : object
+        A time stamp or text; missing for a limit of every step.
+
+    Returns
+    -------
+    str
+        " at ..."; empty where it is missing.
+
+    Examples
+    --------
+    >>> at_time("18:00"), at_time(None)
+    (' at 18:00', '')
+    """
+    return "" if time is None or time is pd.NaT else f" at {time}"
 
 
 class _Words:
@@ -92,7 +116,7 @@ class _Words:
         row: Any = self.problem.rows.set_index("row_id").loc[name]
         more = self.problem.upgrade_effects["row_id"].eq(name).any()
         return (
-            f"{row['criterion']} {row['element']} at {row['time']} leaves "
+            f"{row['criterion']} {row['element']}{at_time(row['time'])} leaves "
             f"{row['headroom']:.4g} {row['unit']}{self._when(row['period'])}"
             f"{', and its upgrades do not suffice' if more else ''}"
         )

@@ -10,6 +10,7 @@ import pandas as pd
 
 from gridsite.errors import InfeasibleError, SolveError
 from gridsite.siting.check import TOLERANCE, check_plan
+from gridsite.siting.conflict_words import at_time
 from gridsite.siting.formulation import build_elastic_model
 from gridsite.siting.matrix import compile_model
 from gridsite.siting.problem import empty_table
@@ -222,7 +223,7 @@ def _what_is_full(
         part = slice(matrix.indptr[m], matrix.indptr[m + 1])
         full = matrix.indices[part][matrix.data[part] > room[matrix.indices[part]]]
         words = {
-            f"row {row.criterion} {row.element} at {row.time} is full"
+            f"row {row.criterion} {row.element}{at_time(row.time)} is full"
             for row in rows.iloc[full].itertuples()
         }
         words |= {name for name, needs, left in packings if needs[m] > left[m]}

@@ -65,7 +65,8 @@ class Replay(Protocol):
 
     ``violations`` is empty when the plan is safe; otherwise ``rows`` and
     ``row_coefficients`` hold grid rows that cut it off, with a ``row_id`` that
-    no earlier round had. All three keep their table contracts.
+    no earlier round had. All three keep their table contracts. It may have
+    ``upgrade_effects``, what upgrades add to these rows.
     """
 
     @property
@@ -112,7 +113,7 @@ def solve(
     *,
     gap: float = 0.01,
     time_limit_s: float = 60.0,
-    replay: Callable[[pd.DataFrame], Replay] | None = None,
+    replay: Callable[..., Replay] | None = None,
     max_rounds: int = 10,
     row_margin: float = 0.05,
     progress: Callable[[str], None] | None = None,
@@ -130,7 +131,8 @@ def solve(
     time_limit_s : float, default 60.0
         Time after which each solver run stops. [s]
     replay : callable, optional
-        Takes table ``plan`` and returns what the real grid does with it. Rows
+        Takes table ``plan``, and the upgrades that are built where the problem
+        has any, and returns what the real grid does with it. Rows
         that the plan violates are added and the problem is solved again.
         Without it the plan is that of the rows alone.
     max_rounds : int, default 10
@@ -198,22 +200,22 @@ class _Rounds:
     verified: bool = False
     stop: str = ""
 
-    def play(
-        self, replay: Callable[[pd.DataFrame], Replay] | None, max_rounds: int
-    ) -> None:
+    def play(self, replay: Callable[..., Replay] | None, max_rounds: int) -> None:
         """Replay the plan and, if it is not safe, cut it off and solve again."""
         if replay is None:
             self.verified, self.stop = True, "no replay was asked for"
             self._note(0, 0)
             return
-        seen = replay(self.solution.plan)
+        last = self.solution
+        works = (last.upgrades,) if len(self.problem.upgrades) else ()
+        seen = replay(last.plan, *works)
         violations = len(check_table("violations", seen.violations))
         if not violations:
             self.verified, self.stop = True, "the replay finds no violation"
             self._note(0, 0)
             return
-        grown = add_rows(self.problem, seen.rows, seen.row_coefficients)
-        last = self.solution
+        effects = getattr(seen, "upgrade_effects", None)
+        grown = add_rows(self.problem, seen.rows, seen.row_coefficients, effects)
         broken = check_plan(grown, last.plan, last.assignment, last.upgrades)
         if broken.empty:
             self.stop = "no row of the replay cuts off the plan that it violates"

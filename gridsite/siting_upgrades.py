@@ -1,0 +1,156 @@
+"""Works on the grid of a study: what single connections can draw after them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from gridsite.feeder.upgrade import upgraded
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from gridsite.config import StudyConfig
+    from gridsite.feeder.model import Feeder
+
+#: Gain of a connection that counts [kW].
+_LEAST_GAIN = 0.1
+
+
+def feeder_after(config: StudyConfig, feeder: Feeder, built: frozenset[str]) -> Feeder:
+    """
+    Return the feeder with some of the study's works built.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    feeder : Feeder
+        The electrical model before.
+    built : frozenset of str
+        Upgrades.
+
+    Returns
+    -------
+    Feeder
+        The electrical model after.
+
+    Raises
+    ------
+    DataError
+        If an element is unknown.
+    """
+    some = [u for u in config.upgrades if u.upgrade_id in built]
+    if not some:
+        return feeder
+    return upgraded(feeder, {u.element: u.factor for u in some})
+
+
+def works_of(config: StudyConfig, feeder: Feeder) -> dict[str, str]:
+    """
+    Return the feeder of each of the study's works.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    feeder : Feeder
+        The electrical model.
+
+    Returns
+    -------
+    dict of str to str
+        ``feeder_id`` by upgrade.
+
+    Raises
+    ------
+    DataError
+        If an element is unknown.
+    """
+    for upgrade in config.upgrades:
+        feeder_after(config, feeder, frozenset({upgrade.upgrade_id}))
+    names = feeder.elements["feeder_id"]
+    return {u.upgrade_id: str(names[u.element]) for u in config.upgrades}
+
+
+def connection_rows(
+    hosting: pd.DataFrame, after: Mapping[str, pd.DataFrame], n_periods: int
+) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """
+    Return what single connections can draw, as rows that works relieve.
+
+    Parameters
+    ----------
+    hosting : pandas.DataFrame
+        Contract ``hosting``, before any works.
+    after : mapping of str to pandas.DataFrame
+        By upgrade: the same with it alone, for the connections of its feeder.
+    n_periods : int
+        Number of deployment periods.
+
+    Returns
+    -------
+    hosting : pandas.DataFrame
+        Firm capacity that no plan can pass: with all gains.
+    rows : pandas.DataFrame
+        Contract ``rows``: connections that gain, at their capacity of before.
+    row_coefficients : pandas.DataFrame
+        Contract ``row_coefficients``.
+    upgrade_effects : pandas.DataFrame
+        Contract ``upgrade_effects``: the gain of each of the works alone.
+
+    Notes
+    -----
+    Gains of several works add up, though a connection may need both before it
+    gains anything: then none is seen, the safe side.
+    """
+    before = hosting["firm_kw"].where(hosting["firm_status"] == "ok", 0.0).fillna(0.0)
+    keys = pd.MultiIndex.from_frame(hosting[["building_id", "port_id"]])
+    whole, effects = before.copy(), []
+    for name, table in after.items():
+        good = table[table["firm_status"] == "ok"]
+        firm = good.set_index(["building_id", "port_id"])["firm_kw"].reindex(keys)
+        gain = (firm.fillna(0.0).to_numpy() - before).clip(lower=0.0)
+        gain = gain.where(gain > _LEAST_GAIN, 0.0)
+        whole += gain
+        own = hosting.loc[gain > 0.0, ["port_id"]]
+        own = own.assign(upgrade_id=name, added_headroom=gain[gain > 0.0])
+        effects.append(own.drop_duplicates("port_id"))
+    touched = whole > before
+    lifted = hosting.assign(
+        firm_kw=hosting["firm_kw"].where(~touched, whole),
+        firm_status=hosting["firm_status"].where(~touched, "ok"),
+    )
+    ports = hosting.loc[touched, "port_id"].drop_duplicates()
+    gains = pd.concat(effects, ignore_index=True)
+    rows, terms, adds = [], [], []
+    headroom = before.groupby(hosting["port_id"]).min()
+    for period in range(n_periods):
+        mark = "" if n_periods == 1 else f" period {period}"
+        names = "connection " + ports + mark
+        rows.append(
+            pd.DataFrame(
+                {
+                    "row_id": names,
+                    "criterion": "connection",
+                    "element": ports,
+                    "time": pd.NaT,  # every step
+                    "period": period,
+                    "headroom": headroom.reindex(ports).to_numpy(),
+                    "unit": "kW",
+                    "feeder_id": "",
+                }
+            )
+        )
+        terms.append(
+            pd.DataFrame({"row_id": names, "port_id": ports, "coefficient": 1.0})
+        )
+        adds.append(gains.assign(row_id="connection " + gains["port_id"] + mark))
+    columns = ["upgrade_id", "row_id", "added_headroom"]
+    return (
+        lifted,
+        pd.concat(rows, ignore_index=True),
+        pd.concat(terms, ignore_index=True),
+        pd.concat(adds, ignore_index=True)[columns],
+    )
