@@ -16,6 +16,8 @@ import pyproj
 
 from gridsite.feeder.findings import (
     DISTANCE_OVER_LENGTH,
+    LINE_KM,
+    LOAD_KW,
     OPENDSS_CHECKS,
     REACTANCE_PERCENT,
     RESULT_OFF_PU,
@@ -86,7 +88,7 @@ def opendss_findings(master: str | Path) -> Iterator[Finding]:
     circuit = context.ActiveCircuit
     for check in (_bases, _load_voltages, _phases, _neutrals, _ampacity):
         yield from check(circuit)
-    for check in (_reactances, _coordinates):
+    for check in (_sizes, _reactances, _coordinates):
         yield from check(circuit)
 
 
@@ -217,6 +219,28 @@ def _ampacity(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
     rows = pd.DataFrame(lines, columns=["label", "amps"])
     bad = rows["amps"] == _DEFAULT_AMPS
     yield from flag("default ampacity", rows, bad, words=OPENDSS_CHECKS)
+
+
+def _sizes(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
+    """Find loads and lengths that look like slips of sign or unit."""
+    loads = [(f"load.{load.Name}", load.kW, load.kvar) for load in circuit.Loads]
+    rows = pd.DataFrame(loads, columns=["label", "kw", "kvar"])
+    rows = rows.astype({"kw": float, "kvar": float})
+    size, shown = rows["kw"].abs(), rows["kw"].map("{:.6g} kW".format)
+    yield from flag("negative load", rows, rows["kw"] < 0.0, shown)
+    bad = (size > LOAD_KW[1]) | ((size > 0.0) & (size < LOAD_KW[0]))
+    yield from flag("load size", rows, bad, shown)
+    shown += rows["kvar"].map(", {:.6g} kvar".format)
+    yield from flag("power factor", rows, rows["kvar"].abs() > size, shown)
+    lines = [
+        (f"line.{line.Name}", _METRES.get(int(line.Units), np.nan) * line.Length)
+        for line in circuit.Lines
+        if not line.IsSwitch
+    ]
+    rows = pd.DataFrame(lines, columns=["label", "metres"]).astype({"metres": float})
+    km, shown = rows["metres"] / 1e3, rows["metres"].map("{:.6g} m".format)
+    yield from flag("short lines", rows, km < LINE_KM[0], shown)
+    yield from flag("long lines", rows, km > LINE_KM[2], shown)
 
 
 def _reactances(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401

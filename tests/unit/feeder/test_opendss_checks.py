@@ -145,6 +145,23 @@ def test_f8_coordinates_are_called_what_they_are(found, places, words):
     assert row["coordinates missing"].value == 2  # the low-voltage buses
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "check", "element"),
+    [
+        ("kw=20 pf=0.95", "kw=-20 pf=0.95", "negative load", "load.shop"),
+        ("kw=20 pf=0.95", "kw=20000", "load size", "load.shop"),
+        ("kw=4 pf=0.98", "kw=0.0004", "load size", "load.house"),
+        ("kw=20 pf=0.95", "kw=20 kvar=30", "power factor", "load.shop"),
+        ("length=0.5 units=km", "length=0.5 units=m", "short lines", "line.lateral"),
+        ("length=0.5 units=km", "length=500 units=km", "long lines", "line.lateral"),
+    ],
+)
+def test_slips_of_sign_and_unit_are_named(found, old, new, check, element):
+    assert check not in found()
+    row = found(text=CIRCUIT.replace(old, new))[check]
+    assert (row.element, row.value) == (element, 1)
+
+
 def test_f8_places_of_published_feeders(shared):
     for name, words in {
         "european-lv/Master.dss": "to scale in metres",
