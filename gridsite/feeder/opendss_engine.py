@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridsite.errors import ConfigError, FeederError
+from gridsite.errors import FeederError
 from gridsite.feeder.opendss_script import read_script
+from gridsite.feeder.opendss_words import engine as new_engine
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,33 +62,6 @@ class SolvedCircuit:
     engine: Any
     name: str
     notes: tuple[str, ...]
-
-
-def new_engine() -> Any:  # noqa: ANN401
-    """
-    Return an OpenDSS engine of its own that opens no window, editor or shell.
-
-    Returns
-    -------
-    dss.IDSS
-        The engine, without a circuit.
-
-    Raises
-    ------
-    ConfigError
-        If dss-python is not installed.
-    """
-    try:
-        from dss import dss  # noqa: PLC0415 - optional
-    except ImportError as error:
-        msg = "reading .dss needs dss-python; pip install 'gridsite[opendss]'"
-        raise ConfigError(msg) from error
-    engine = dss.NewContext()
-    engine.AllowForms = False
-    engine.AllowEditor = False
-    engine.AllowDOScmd = False
-    engine.AllowChangeDir = False
-    return engine
 
 
 def solved_circuit(master: Path) -> SolvedCircuit:
