@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandapower as pp
 
 from gridsite.feeder.port_transformers import connection_points, transformer_points
-from gridsite.feeder.read_pandapower import feeder_from_net
+from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
 
 
 def chain():
@@ -36,3 +36,28 @@ def test_the_last_transformer_on_the_way_counts():
 def test_a_transformer_stands_where_its_lower_side_is():
     table = transformer_points(chain()).set_index("transformer")
     assert table.geometry.x.round(4).to_dict() == {"T1": 7.901, "T2": 7.903}
+
+
+def test_feeders_of_opendss(shared):
+    read = read_feeder(shared("opendss/ieee13/IEEE13Nodeckt.dss"))
+    table = connection_points(read).set_index("port_id")
+    # 634 is behind XFM-1 (500 kVA); all others behind the substation (5,000 kVA),
+    # although a regulator of 1,666 kVA stands between
+    behind = table.groupby("transformer")["bus"].unique()
+    assert set(behind["Transformer.xfm1"]) == {"634"}
+    assert set(behind.index) == {"Transformer.xfm1", "Transformer.sub"}
+    assert table["transformer_kva"].groupby(table["transformer"]).unique().map(
+        list
+    ).to_dict() == {"Transformer.xfm1": [500.0], "Transformer.sub": [5000.0]}
+
+
+def test_the_smallest_of_parallel_transformers_counts():
+    net = pp.create_empty_network()
+    high, low = (pp.create_bus(net, kv) for kv in (20.0, 0.4))
+    pp.create_ext_grid(net, high)
+    for name, kind in (("small", "0.25"), ("large", "0.63")):
+        pp.create_transformer(net, high, low, f"{kind} MVA 20/0.4 kV", name=name)
+    pp.create_load(net, low, 0.01, name="home")
+    table = connection_points(feeder_from_net(net, name="two"))
+    assert table["transformer_kva"].tolist() == [250.0]
+    assert table["transformer"].tolist() == ["small"]
