@@ -126,6 +126,7 @@ def check_study(path: str | Path) -> pd.DataFrame:
             "users_column": users.users_column,
             "users_per_point": users.users_per_point,
             "hidden": users.hidden,
+            "power_columns": list((users.it_kw_columns or {}).values()),
         },
     )
 

@@ -9,6 +9,7 @@ import shapely
 
 from gridsite import Study, run_study
 from gridsite.errors import ConfigError, DataError
+from gridsite.input_checks import check_study
 from gridsite.place_inputs import study_demand, study_places
 
 KEYS = 'id_column = "building_id"'
@@ -207,9 +208,11 @@ class TestUsers:
             table.to_csv(folder / "kw.csv", index=False)
 
         keys = 'file = "kw.csv"\nit_kw_columns = { real-time = "rt", batch = "night" }'
-        _, found = demand(keys, prepare)
+        study, found = demand(keys, prepare)
         total = found.demand.groupby("workload")["demand_it_kw"].sum()
         assert total.to_dict() == pytest.approx({"real-time": 8.0, "batch": 2.0})
+        checked = check_study(study.folder / "study.toml").set_index("check")
+        assert checked["value"]["total"] == pytest.approx(10.0)
 
     @pytest.mark.parametrize(
         "keys",

@@ -148,6 +148,7 @@ def check_users(
     users_column: str | None = None,
     users_per_point: float | None = None,
     hidden: Sequence[float] = (),
+    power_columns: Sequence[str] = (),
     feeder: gpd.GeoDataFrame | None = None,
 ) -> list[Finding]:
     """
@@ -167,6 +168,8 @@ def check_users(
         Users of every point, where no column says so.
     hidden : sequence of float
         Codes of a grid of people that stand for a number that is not told.
+    power_columns : sequence of str
+        Columns with computing power, where the layer has that in place of users. [kW]
     feeder : geopandas.GeoDataFrame, optional
         Connection points of the feeder, to compare places with.
 
@@ -202,10 +205,15 @@ def check_users(
             bad |= code
         if not bad.any():
             zones = demand_zones(
-                raw, users_column=users_column, users_per_point=users_per_point
+                raw,
+                users_column=users_column,
+                users_per_point=users_per_point,
+                sums=list(power_columns) or None,
             )
-            total = float(zones["users"].sum())
-            text = f"{total:.6g} users in {len(zones)} zones"
+            sums = [f"sum {name}" for name in power_columns]
+            total = float(zones[sums or ["users"]].to_numpy().sum())
+            what = "kW of computing power" if sums else "users"
+            text = f"{total:.6g} {what} in {len(zones)} zones"
             severity = "note" if total > 0.0 else "error"
             cure = "none needed" if total > 0.0 else "give users: nobody is served"
             yield Finding(severity, "total", "", total, text, cure)
