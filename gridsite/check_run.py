@@ -13,7 +13,7 @@ from gridsite.place_inputs import study_demand
 from gridsite.siting import check_plan, empty_table, recomputed_cost
 from gridsite.siting_grid import built_by
 from gridsite.siting_inputs import siting_inputs
-from gridsite.siting_upgrades import feeder_after
+from gridsite.siting_upgrades import feeder_after, services_of
 from gridsite.study import lifted_hosting, siting_problem
 
 if TYPE_CHECKING:
@@ -66,7 +66,12 @@ def check_run(results: Results) -> pd.DataFrame:
     study = study.with_pue(grids.heaviest.profiles.time)
     hosting, single = lifted_hosting(study, grids, results.hosting, results.connections)
     inputs = siting_inputs(
-        study.config, results.buildings, hosting, demand.zones, demand.demand
+        study.config,
+        results.buildings,
+        hosting,
+        demand.zones,
+        demand.demand,
+        services_of(single[2]),
     )
     none = tuple(empty_table(name) for name in _ROWS)
     problem = siting_problem(inputs, (none[0], none[1], none[2]), single)

@@ -435,6 +435,15 @@ class UpgradeSection(_Section):
     excludes: list[str] = []
 
 
+class ServiceUpgradeSection(_Section):
+    """A larger service that every building with a known smaller one can get."""
+
+    amps: Positive
+    capital: NotNegative
+    life_years: Positive = 40.0
+    lead_months: NotNegative = 0.0
+
+
 class PeriodsSection(_Section):
     """Deployment periods of equal length; the last lasts until the horizon."""
 
@@ -508,6 +517,7 @@ class StudyConfig(RatingConfig):
     groups: list[GroupSection] = []
     existing: list[ExistingSection] = []
     upgrades: list[UpgradeSection] = []
+    service_upgrade: ServiceUpgradeSection | None = None
     periods: PeriodsSection = PeriodsSection()
     economics: EconomicsSection
     solve: SolveSection = SolveSection()

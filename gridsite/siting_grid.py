@@ -158,7 +158,7 @@ class Grids:
         ports = ports[ports != ""]
         replays, cuts, violations = [], [], []
         for period, factor in enumerate(self.factors):
-            built = built_by(upgrades, period)
+            built = built_by(upgrades, period).intersection(self.works)
             case = self.case(factor, built)
             at_ports = plan[(plan["port_id"] != "") & (plan["period"] == period)]
             added = at_ports.groupby("port_id")["rated_kw"].sum()

@@ -35,6 +35,8 @@ from gridsite.siting_time import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gridsite.config import CentralSection, StudyConfig, UnitSection
     from gridsite.siting import Plan
 
@@ -156,6 +158,7 @@ def siting_inputs(
     hosting: pd.DataFrame,
     zones: gpd.GeoDataFrame,
     demand: pd.DataFrame,
+    services: Sequence[str] = (),
 ) -> SitingInputs:
     """
     Return the tables of the siting problem.
@@ -172,6 +175,8 @@ def siting_inputs(
         Contract ``zones``.
     demand : pandas.DataFrame
         Contract ``demand``.
+    services : sequence of str, optional
+        Upgrades of services that may be paid for.
 
     Returns
     -------
@@ -215,9 +220,11 @@ def siting_inputs(
         site_options=options,
         arcs=arcs,
         groups=group_rows(config, pd.DataFrame(sites)),
-        upgrades=upgrade_rows(config, economics),
+        upgrades=upgrade_rows(config, economics, services),
         periods=periods,
-        capital_factors=factor_rows(config, economics, options, pd.DataFrame(sites)),
+        capital_factors=factor_rows(
+            config, economics, options, pd.DataFrame(sites), services
+        ),
         present_value_factor=economics.present_value_factor,
     )
 

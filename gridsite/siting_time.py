@@ -12,8 +12,14 @@ import pandas as pd
 from gridsite.siting import empty_table
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gridsite.config import StudyConfig, UpgradeSection
     from gridsite.siting import Economics
+
+
+#: What names of upgrades of services begin with; the connection follows.
+SERVICE = "service "
 
 
 def period_rows(config: StudyConfig, economics: Economics) -> pd.DataFrame:
@@ -54,6 +60,7 @@ def factor_rows(
     economics: Economics,
     options: pd.DataFrame,
     sites: pd.DataFrame,
+    services: Sequence[str] = (),
 ) -> pd.DataFrame:
     """
     Return what capital costs that stands from a later period on.
@@ -66,6 +73,8 @@ def factor_rows(
         Horizon and discount rate.
     options, sites : pandas.DataFrame
         Contracts ``site_options``, with the lives of each term, and ``sites``.
+    services : sequence of str, optional
+        Upgrades of services.
 
     Returns
     -------
@@ -91,21 +100,23 @@ def factor_rows(
                 if term in curves:
                     factor = prices[t] * _later(economics, life, start)
                 rows.append(("site_options", unit, f"{term}_capital", t, factor))
-    lives = {c.site_id: c.fixed_life_years or c.infrastructure_life_years
+    site_lives = {c.site_id: c.fixed_life_years or c.infrastructure_life_years
              for c in config.central}  # fmt: skip
     whole = economics.present_value_factor
     for site in sites["site_id"]:
         for t, start in enumerate(starts):
             fee = 1.0 - _worth(economics, start) / whole
             rows.append(("sites", site, "site_network_capital", t, fee))
-            if site in lives:
-                factor = _later(economics, lives[site], start)
+            if site in site_lives:
+                factor = _later(economics, site_lives[site], start)
                 rows.append(("sites", site, "site_capital", t, factor))
     names = ["table", "item", "term", "period", "factor"]
-    for upgrade in config.upgrades:
+    lives = {u.upgrade_id: u.life_years for u in config.upgrades}
+    if config.service_upgrade is not None:
+        lives |= dict.fromkeys(services, config.service_upgrade.life_years)
+    for name, life in lives.items():
         for t, start in enumerate(starts):
-            factor = _later(economics, upgrade.life_years, start)
-            rows.append(("upgrades", upgrade.upgrade_id, "", t, factor))
+            rows.append(("upgrades", name, "", t, _later(economics, life, start)))
     return pd.DataFrame(rows, columns=names)
 
 
@@ -149,7 +160,9 @@ def over_periods(
     return pd.concat(more, ignore_index=True), pd.concat(again, ignore_index=True)
 
 
-def upgrade_rows(config: StudyConfig, economics: Economics) -> pd.DataFrame:
+def upgrade_rows(
+    config: StudyConfig, economics: Economics, services: Sequence[str] = ()
+) -> pd.DataFrame:
     """
     Return the works on the grid that a study may pay for.
 
@@ -159,6 +172,8 @@ def upgrade_rows(config: StudyConfig, economics: Economics) -> pd.DataFrame:
         The study.
     economics : Economics
         Horizon and discount rate.
+    services : sequence of str, optional
+        Upgrades of services.
 
     Returns
     -------
@@ -176,6 +191,21 @@ def upgrade_rows(config: StudyConfig, economics: Economics) -> pd.DataFrame:
         }
         for u in config.upgrades
     ]
+    larger = config.service_upgrade
+    if larger is not None:
+        capital = larger.capital * economics.capital_factor(larger.life_years)
+        lead = lead_periods(config, larger.lead_months)
+        rows += [
+            {
+                "upgrade_id": name,
+                "element": name.removeprefix(SERVICE),
+                "kind": f"service of {larger.amps:g} A",
+                "capital": capital,
+                "lead_periods": lead,
+                "excludes": "",
+            }
+            for name in services
+        ]
     return pd.DataFrame(rows) if rows else empty_table("upgrades")
 
 

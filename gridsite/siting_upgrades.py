@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gridsite.feeder.upgrade import upgraded
+from gridsite.siting_time import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -72,6 +73,44 @@ def works_of(config: StudyConfig, feeder: Feeder) -> dict[str, str]:
         feeder_after(config, feeder, frozenset({upgrade.upgrade_id}))
     names = feeder.elements["feeder_id"]
     return {u.upgrade_id: str(names[u.element]) for u in config.upgrades}
+
+
+def with_service(connections: pd.DataFrame, amps: float) -> pd.DataFrame:
+    """
+    Return the connections whose service is smaller, with the larger one.
+
+    Parameters
+    ----------
+    connections : pandas.DataFrame
+        Contract ``connections``; an unknown service is left out.
+    amps : float
+        Rating of the larger service. [A]
+
+    Returns
+    -------
+    pandas.DataFrame
+        Rows that gain, with ``service_a`` of ``amps``.
+    """
+    smaller = connections[connections["service_a"] < amps]
+    return smaller.assign(service_a=amps).reset_index(drop=True)
+
+
+def services_of(upgrade_effects: pd.DataFrame) -> list[str]:
+    """
+    Return the upgrades of services that add anything.
+
+    Parameters
+    ----------
+    upgrade_effects : pandas.DataFrame
+        Of single connections.
+
+    Returns
+    -------
+    list of str
+        Names of upgrades.
+    """
+    names = upgrade_effects["upgrade_id"]
+    return sorted(set(names[names.str.startswith(SERVICE)])) if len(names) else []
 
 
 def connection_rows(

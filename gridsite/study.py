@@ -50,7 +50,14 @@ from gridsite.siting import (
 )
 from gridsite.siting_grid import Grids, Replayed
 from gridsite.siting_inputs import SitingInputs, siting_inputs
-from gridsite.siting_upgrades import connection_rows, feeder_after, works_of
+from gridsite.siting_time import SERVICE
+from gridsite.siting_upgrades import (
+    connection_rows,
+    feeder_after,
+    services_of,
+    with_service,
+    works_of,
+)
 from gridsite.strategies import compare_strategies, priced_unserved
 from gridsite.untrusted import read_table
 
@@ -591,7 +598,14 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     buildings = _with_feeder(places.buildings, hosting)
     progress(0.55, "building the siting problem")
     lifted, single = lifted_hosting(study, grids, hosting, places.connections)
-    inputs = siting_inputs(study.config, buildings, lifted, demand.zones, demand.demand)
+    inputs = siting_inputs(
+        study.config,
+        buildings,
+        lifted,
+        demand.zones,
+        demand.demand,
+        services_of(single[2]),
+    )
     rows = grids.rows(inputs.site_options["port_id"])
     problem = siting_problem(inputs, rows, single)
     progress(0.6, "choosing sites")
@@ -683,6 +697,11 @@ def lifted_hosting(
         ports = case.feeder.ports.index[case.feeder.ports["feeder_id"] == feeder_id]
         own = connections[connections["port_id"].isin(ports)]
         after[name] = _rated(study, case, own)
+    if study.config.service_upgrade is not None:
+        larger = with_service(connections, study.config.service_upgrade.amps)
+        found = _rated(study, grids.heaviest, larger)
+        for port, table in found.groupby("port_id"):
+            after[f"{SERVICE}{port}"] = table
     if after:
         lifted, *tables = connection_rows(hosting, after, len(grids.factors))
         return lifted, (tables[0], tables[1], tables[2])

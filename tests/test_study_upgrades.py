@@ -131,6 +131,25 @@ def test_works_come_after_their_lead_time(study):
     assert np.isfinite(found.plan.objective)
 
 
+def test_a_larger_service_is_paid_for_where_it_lets_more_units_stand(study, tmp_path):
+    """A house of 25 A holds no large unit; 63 A do, and the grid carries it."""
+    small = ("amps = 63.0", "amps = 25.0")
+    with pytest.raises(InfeasibleError, match="connection 'A1' can draw"):
+        run_study(study(small))
+    larger = "[service_upgrade]\namps = 63.0\ncapital = 1000.0\n\n[economics]"
+    found = run_study(study(small, ("[economics]", larger)))
+    works, plan = found.results.works, found.results.plan
+    assert found.summary["status"] == "optimal"
+    assert set(works["kind"]) == {"service of 63 A"}
+    paid = len(works) * 1_000.0 * (1.0 - 0.75 * 1.07**-10)
+    assert found.plan.costs["upgrade_capital"] == pytest.approx(paid)
+    draw = plan[plan["port_id"] != ""].groupby("port_id")["rated_kw"].sum()
+    firm = found.results.hosting.set_index("port_id")["firm_kw"]
+    over = draw[draw > firm.reindex(draw.index)]
+    assert set(over.index) == set(works["element"])
+    assert check_run(read_results(found.write(tmp_path / "out"))).empty
+
+
 def test_unknown_elements_and_taps_that_act_are_refused(study):
     wrong = WORKS.replace("line B1", "line Z9")
     with pytest.raises(DataError, match="no line or transformer is called"):
