@@ -175,7 +175,7 @@ CHECKS = {
     "voltage-dependent loads": (
         "note",
         "loads depend on voltage",
-        "they are taken as constant power, the safe side for low voltage",
+        "they follow their voltage as filed (constant power in three-phase models)",
     ),
     "controllers": (
         "note",

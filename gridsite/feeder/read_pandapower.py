@@ -19,6 +19,7 @@ import scipy.sparse as sp
 import shapely
 
 from gridsite.errors import ConfigError, FeederError
+from gridsite.feeder.load_parts import following_percent, split_loads
 from gridsite.feeder.model import Feeder, independent_feeders
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.profiles import Profiles
@@ -213,7 +214,10 @@ def _filed_profiles(net: Any, ports: pd.DataFrame) -> Profiles | None:  # noqa: 
     q_rows: list[Any] = []
     at: list[int] = []
     kinds = {"load": "load", "generation": "renewables"}
-    for kind, profile in zip(ports["kind"], ports["profile"], strict=True):
+    kind_of = ports["kind"]
+    if "part_of" in ports:
+        kind_of = kind_of.where(ports["part_of"].fillna("") == "", "load")
+    for kind, profile in zip(kind_of, ports["profile"], strict=True):
         key = (kinds.get(kind, ""), profile)
         if key not in shapes:
             p, q = _filed_shape(tables, *key)
@@ -306,13 +310,6 @@ def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
         notes.append(
             f"{len(short)} zero-length line(s) taken as closed switches: "
             "their ratings are not checked"
-        )
-    shares = [c for c in net.load.columns if c.startswith(("const_z", "const_i"))]
-    dependent = int((net.load[shares].fillna(0.0) != 0.0).any(axis=1).sum())
-    if dependent:
-        notes.append(
-            f"{dependent} voltage-dependent load(s) taken as constant power "
-            "(the safe side for low voltage)"
         )
     return net
 
@@ -480,6 +477,9 @@ def _ports(
         for table, sign in _SIGNS.items()
         if len(net[table]) and net[table]["in_service"].any()
     ]
+    percent = following_percent(net.load[net.load["in_service"].astype(bool)])
+    if (percent != 0.0).any(axis=None):
+        frames[0] = split_loads(frames[0], percent)
     rest = _other_injections(net, ppc)
     columns = ["port_id", "bus_index", "kind", "p_kw", "q_kvar", "profile"]
     ports = pd.concat([*frames, rest]) if frames or len(rest) else None

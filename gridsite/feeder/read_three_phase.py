@@ -28,6 +28,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from gridsite.errors import FeederError
+from gridsite.feeder.load_parts import following_percent
 from gridsite.feeder.model import Feeder, independent_feeders
 from gridsite.feeder.phase_ports import PHASES, phase_ports
 from gridsite.feeder.read_pandapower import (
@@ -117,6 +118,12 @@ def three_phase_feeder(net: Any, *, name: str) -> Feeder:  # noqa: ANN401
     refused = {k: v for k, v in _REFUSED.items() if k not in _ASYMMETRIC}
     _refuse(net, name, refused | _NO_PHASES)
     work = _prepared(copy.deepcopy(net), notes)
+    dependent = int((following_percent(work.load) != 0.0).any(axis=1).sum())
+    if dependent:
+        notes.append(
+            f"{dependent} voltage-dependent load(s) taken as constant power, as in "
+            "pandapower's three-phase power flow"
+        )
     _require_zero_sequence(work, name)
     _normalise_vector_groups(work, name, notes)
     idle = (*_SIGNS, *_ASYMMETRIC)

@@ -24,6 +24,7 @@ import scipy.sparse as sp
 from gridsite.errors import BaseCaseError, ConfigError, DataError
 from gridsite.feeder.acting_taps import let_taps_act
 from gridsite.feeder.kernels import fill_phasors, fill_slack
+from gridsite.feeder.load_parts import profiles_of_parts
 from gridsite.feeder.powerflow import Block, block_states
 from gridsite.feeder.split import Split, split_feeder
 from gridsite.hosting.kernels import least_slack
@@ -75,6 +76,7 @@ def port_profiles(feeder: Feeder, loads: Profiles) -> Profiles:
         If a customer has no profile.
     """
     ports = feeder.ports
+    loads = profiles_of_parts(loads, ports)
     supplied = ports.index[ports["node"] >= 0]
     known = loads.port_ids.get_indexer(ports.index)
     missing = ports.index[(known < 0) & (ports["kind"] == "load")]

@@ -18,7 +18,9 @@ from pandapower import networks
 from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.base_case import port_profiles
 
 NEEDS_SIMBENCH = pytest.mark.skipif(
     importlib.util.find_spec("simbench") is None, reason="SimBench is not installed"
@@ -357,13 +359,52 @@ def test_load_without_power_is_refused(street):
         read_feeder(street)
 
 
-def test_voltage_dependent_load_is_constant_power_with_a_note(street):
-    flat = read_feeder(street)
-    column = next(c for c in street.load if c.startswith("const_z"))
-    street.load.loc[0, column] = 40.0
+@pytest.mark.parametrize(
+    "percent",
+    [
+        {"z_p": 100.0, "z_q": 100.0},
+        {"i_p": 100.0, "i_q": 100.0},
+        {"z_p": 30.0, "i_p": 45.0, "z_q": 60.0, "i_q": 10.0},
+        {"z_q": 100.0},
+    ],
+)
+def test_loads_follow_their_voltage_as_in_pandapower(street, percent):
+    for share, value in percent.items():
+        kind, power = share.split("_")
+        street.load.loc[1, f"const_{kind}_{power}_percent"] = value
     feeder = read_feeder(street)
-    assert (port_voltages(feeder) - port_voltages(flat)).abs().max() == 0.0
-    assert any("constant power" in note for note in feeder.notes)
+    pp.runpp(street, numba=False, tolerance_mva=1e-12, voltage_depend_loads=True)
+    wanted = street.res_bus.set_index(street.bus["name"])["vm_pu"]
+    found = port_voltages(feeder)
+    assert np.allclose(found, wanted[feeder.ports["bus"]], atol=1e-8)
+    pp.runpp(street, numba=False, tolerance_mva=1e-12, voltage_depend_loads=False)
+    constant = street.res_bus.set_index(street.bus["name"])["vm_pu"]
+    assert np.abs(found - constant[feeder.ports["bus"]].to_numpy()).max() > 1e-5
+    assert len(feeder.load_ports) == 2
+    assert feeder.ports["p_kw"].sum() == pytest.approx(50.0)
+
+
+def test_a_profile_of_a_load_is_shared_by_its_parts(street):
+    for name, value in (("z_p", 30.0), ("i_p", 50.0), ("z_q", 100.0)):
+        kind, power = name.split("_")
+        street.load.loc[1, f"const_{kind}_{power}_percent"] = value
+    feeder = read_feeder(street)
+    whole = constant_profiles(["house mid", "house end"], [4.0, 10.0], [1.0, 3.0])
+    split = port_profiles(feeder, whole)
+    assert list(split.port_ids) == list(feeder.ports.index)
+    table = pd.DataFrame(
+        {"p": split.p_scale_kw, "q": split.q_scale_kvar}, feeder.ports.index
+    )
+    assert table.loc["house mid"].tolist() == [4.0, 1.0]
+    assert table["p"].drop("house mid").round(9).tolist() == [2.0, 5.0, 3.0]
+    assert table["q"].drop("house mid").round(9).tolist() == [0.0, 0.0, 3.0]
+
+
+def test_impossible_shares_are_refused(street):
+    street.load["const_z_p_percent"] = [0.0, 70.0]
+    street.load["const_i_p_percent"] = [0.0, 40.0]
+    with pytest.raises(FeederError, match=r"1 row\(s\) with shares.*first index 1"):
+        read_feeder(street)
 
 
 def test_the_net_given_is_not_changed(street):
