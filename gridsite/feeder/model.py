@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import scipy.sparse as sp
     from numpy.typing import NDArray
 
+    from gridsite.feeder.controls import Control
     from gridsite.feeder.profiles import Profiles
 
 
@@ -88,6 +89,9 @@ class Feeder:
         holds), ``min``, ``max``, ``step_percent``, ``lower_pu`` and ``upper_pu``
         (band of a controller in the file, NaN without one),
         ``frozen_because`` ("" where its own data let it act).
+    controls : tuple of Control, optional
+        Regulators and switched capacitors that may act from step to step
+        (`gridsite.feeder.controls`); ``y`` holds them where they stand.
     """
 
     name: str
@@ -104,6 +108,7 @@ class Feeder:
     notes: tuple[str, ...] = ()
     profiles: Profiles | None = None
     taps: pd.DataFrame | None = None
+    controls: tuple[Control, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse a model that could not be solved."""

@@ -30,6 +30,7 @@ from scipy.sparse.csgraph import connected_components
 from gridsite.errors import FeederError
 from gridsite.feeder.model import Feeder, independent_feeders
 from gridsite.feeder.opendss_circuit import CircuitParts, bus_of, circuit_parts
+from gridsite.feeder.opendss_controls import filed_controls
 from gridsite.feeder.opendss_coordinates import bus_places
 from gridsite.feeder.opendss_engine import solved_circuit
 from gridsite.feeder.opendss_ports import filed_ports
@@ -110,6 +111,13 @@ def read_opendss(master: str | Path, *, crs: str | None = None) -> Feeder:
     every.loc[live, "feeder_id"] = _feeder_ids(y, sources, solved.name)
     filed = filed_ports(circuit, nodes, notes)
     profiles = filed_profiles(circuit, filed, notes)
+    controls = filed_controls(
+        circuit,
+        volts=nodes["volts"].to_numpy(),
+        position=position[: len(nodes)],
+        base_kva=BASE_KVA,
+        notes=notes,
+    )
     return Feeder(
         name=str(master),
         base_kva=BASE_KVA,
@@ -123,6 +131,7 @@ def read_opendss(master: str | Path, *, crs: str | None = None) -> Feeder:
         unsupplied_buses=tuple(sorted(set(nodes["bus"][~live[: len(nodes)]]))),
         notes=tuple(notes),
         profiles=profiles,
+        controls=controls,
     )
 
 

@@ -390,6 +390,7 @@ def _part(
         terminal_y=sp.csr_array(matrix[:, every]),
         profiles=None,
         taps=None,
+        controls=(),
     )
 
 

@@ -1,0 +1,436 @@
+r"""
+Regulators and switched capacitors inside a feeder, acting from step to step.
+
+A `Control` moves one element through positions. With the element's admittance
+:math:`Y_e` at the filed position, a tap changes it to :math:`D Y_e D`, where
+:math:`D` holds the ratio of the filed to the new tap at the conductors of the tapped
+winding and 1 elsewhere; a capacitor of ``highest`` equal stages has
+:math:`p / p_{highest}` of the whole.
+
+**Rules** (those of OpenDSS's static control mode). Within a step: solve; every
+control looks at its voltage or current; of those that want to move, the ones with
+the shortest delay do; solve again, until none wants to. A regulator aims at the
+middle of its band with as many taps as that takes, at least one and at most
+``most_taps``; with line-drop compensation it looks at the voltage less the drop
+that it is set to see. A capacitor connects above (current, kvar) or below (voltage)
+its ``on`` value and disconnects beyond its ``off`` value, a stage at a time.
+A step starts where the step before it ended, so the order of steps matters.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from gridsite.errors import DataError
+from gridsite.feeder.powerflow import Block, block_states
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.model import Feeder
+    from gridsite.feeder.powerflow import States
+    from gridsite.feeder.profiles import Profiles
+
+    Ints = NDArray[np.int64]
+    Complex = NDArray[np.complex128]
+    Bools = NDArray[np.bool_]
+
+#: Rounds of moves within a step; one that needs more has not settled.
+MOST_ROUNDS = 200
+
+#: Share of the way to the middle of the band that a regulator goes in one move.
+_SHARE_OF_WAY = 0.7
+
+#: Steps solved ahead with the controls where they stand.
+_AHEAD = 256
+
+#: Factorised positions that are kept.
+_KEPT_BLOCKS = 32
+
+#: What a capacitor's control looks at.
+WATCHED = ("voltage", "current", "kvar")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Control:
+    """
+    Hold one regulator or switched capacitor.
+
+    Parameters
+    ----------
+    name, element : str
+        Of the control, and of what it moves.
+    kind : str
+        ``regulator`` or ``capacitor``.
+    nodes : numpy.ndarray of int, shape (n,)
+        Nodes of the element's conductors, positions in the feeder.
+    y : numpy.ndarray of complex, shape (n, n)
+        Admittance of the element: of a regulator at its filed position, of a
+        capacitor with all stages. [pu]
+    moved : numpy.ndarray of bool, shape (n,)
+        Conductors of the tapped winding.
+    position, lowest, highest : int
+        Tap from neutral, or stages connected: as filed, and the range.
+    tap : float
+        Change of voltage of one position; 0 for a capacitor. [share]
+    volt_nodes, volt_weights : numpy.ndarray, shape (m,)
+        The voltage looked at, as a sum of node voltages. [V per pu]
+    amp_nodes, amp_weights : numpy.ndarray, shape (k,) and (p, k)
+        Currents of the phases looked at, likewise. [A per pu]
+    power_nodes : numpy.ndarray of int, shape (p,)
+        Nodes of these phases.
+    power_volts : numpy.ndarray, shape (p,)
+        Their voltage bases. [V]
+    drop_conductor : int
+        Conductor whose current compensates for the drop; -1 for none.
+    drop_ohm : complex
+        What its current is multiplied with. [V per pu]
+    watched : str
+        ``voltage``, ``current`` or ``kvar``.
+    lower, upper : float
+        Band of a regulator [V]; of a capacitor the values that disconnect or connect
+        (whichever is lower) [V, A or kvar].
+    volts_per_share : float
+        Of a regulator: looked-at volts per unit of its winding. [V]
+    most_taps : int
+        Most positions in one move.
+    delay, delay_off : float
+        Order of moves up and down. [s]
+    override : tuple of float, optional
+        Voltages below which a capacitor connects and above which it disconnects,
+        whatever it watches. [V]
+    forward : bool
+        Whether the tapped winding is the one looked at.
+    """
+
+    name: str
+    element: str
+    kind: str
+    nodes: Ints
+    y: Complex
+    moved: Bools
+    position: int
+    lowest: int
+    highest: int
+    lower: float
+    upper: float
+    volt_nodes: Ints
+    volt_weights: Complex
+    amp_nodes: Ints
+    amp_weights: Complex
+    power_nodes: Ints
+    power_volts: NDArray[np.float64]
+    tap: float = 0.0
+    drop_conductor: int = -1
+    drop_ohm: complex = 0.0
+    watched: str = "voltage"
+    volts_per_share: float = 1.0
+    most_taps: int = 16
+    delay: float = 15.0
+    delay_off: float = 15.0
+    override: tuple[float, float] | None = None
+    forward: bool = True
+
+    def y_at(self, position: int) -> Complex:
+        """
+        Return the element's admittance.
+
+        Parameters
+        ----------
+        position : int
+            Tap or stages.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n, n)
+            Between its conductors. [pu]
+        """
+        if self.kind == "capacitor":
+            part: Complex = self.y * (position / self.highest)
+            return part
+        ratio = (1.0 + self.position * self.tap) / (1.0 + position * self.tap)
+        d = np.where(self.moved, ratio, 1.0)
+        moved: Complex = self.y * d[:, None] * d
+        return moved
+
+    def move(self, v: Complex, position: int) -> int:
+        """
+        Return how many positions the control wants to move.
+
+        Parameters
+        ----------
+        v : numpy.ndarray of complex, shape (n_node,)
+            Node voltages of the feeder. [pu]
+        position : int
+            Where it stands.
+
+        Returns
+        -------
+        int
+            0 to stay.
+        """
+        if self.kind == "capacitor":
+            want = self._switch(v, position)
+        else:
+            want = self._taps(v, position)
+        return int(np.clip(position + want, self.lowest, self.highest)) - position
+
+    def _volts(self, v: Complex) -> complex:
+        return complex(self.volt_weights @ v[self.volt_nodes])
+
+    def _taps(self, v: Complex, position: int) -> int:
+        """Return the taps that bring the voltage to the middle of the band."""
+        seen = self._volts(v)
+        if self.drop_conductor >= 0:
+            current = self.y_at(position)[self.drop_conductor] @ v[self.nodes]
+            seen += self.drop_ohm * current  # into the winding
+        target, volts = 0.5 * (self.lower + self.upper), abs(seen)
+        if abs(target - volts) <= 0.5 * (self.upper - self.lower):
+            return 0
+        wanted = (target - volts) / self.volts_per_share
+        away = abs(round(wanted / self.tap)) * self.tap
+        taps = min(max(int(_SHARE_OF_WAY * away / self.tap), 1), self.most_taps)
+        sign = 1 if (wanted > 0.0) == self.forward else -1
+        return sign * taps if away else 0
+
+    def _switch(self, v: Complex, position: int) -> int:
+        """Return whether a stage is connected (1) or disconnected (-1)."""
+        is_open = position == self.lowest
+        if self.override is not None and self.watched != "voltage":
+            volts = abs(self._volts(v))
+            if is_open and volts < self.override[0]:
+                return 1
+            if not is_open and volts > self.override[1]:
+                return -1
+        if self.watched == "voltage":
+            value = abs(self._volts(v))
+            return int(value < self.lower) - int(not is_open and value > self.upper)
+        current = self.amp_weights @ v[self.amp_nodes]
+        if self.watched == "current":
+            value = float(np.abs(current[0]))
+        else:
+            across = v[self.power_nodes] * self.power_volts
+            value = float(np.imag(across @ np.conj(current)) / 1e3)
+        return int(value > self.upper) - int(not is_open and value < self.lower)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Course:
+    """
+    What the controls of one feeder did.
+
+    Parameters
+    ----------
+    positions : numpy.ndarray of int, shape (n_step, n_control)
+        Where they stand at the end of each step.
+    v : numpy.ndarray of complex, shape (n_node, n_step)
+        Voltages at the block's nodes; NaN where there is no solution. [pu]
+    settled : numpy.ndarray of bool, shape (n_step,)
+        Steps at whose end no control wants to move, and which have a solution.
+    """
+
+    positions: Ints
+    v: Complex
+    settled: Bools
+
+
+def feeder_at(feeder: Feeder, positions: Sequence[int] | Ints) -> Feeder:
+    """
+    Return a feeder with its controls at other positions.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    positions : sequence of int, shape (n_control,)
+        Of each of ``feeder.controls``.
+
+    Returns
+    -------
+    Feeder
+        With ``y``, ``terminal_y`` and the filed positions moved.
+    """
+    y, terminal_y = feeder.y.tolil(), feeder.terminal_y.tolil()
+    ends = feeder.terminals[["element", "node"]]
+    controls = []
+    for control, position in zip(feeder.controls, positions, strict=True):
+        controls.append(_at(control, int(position)))
+        if position == control.position:
+            continue
+        change = control.y_at(int(position)) - control.y_at(control.position)
+        for i, row in enumerate(control.nodes):
+            for j, column in enumerate(control.nodes):
+                y[row, column] += change[i, j]
+        of = ends["element"].to_numpy() == control.element
+        for i, node in enumerate(control.nodes):
+            for at in np.flatnonzero(of & (ends["node"].to_numpy() == node)):
+                for j, column in enumerate(control.nodes):
+                    terminal_y[at, column] += change[i, j]
+    return replace(
+        feeder,
+        y=sp.csc_array(y),
+        terminal_y=sp.csr_array(terminal_y),
+        controls=tuple(controls),
+    )
+
+
+def _at(control: Control, position: int) -> Control:
+    """Return a control that is filed at another position."""
+    if control.kind == "capacitor":
+        return replace(control, position=position)
+    return replace(control, position=position, y=control.y_at(position))
+
+
+def let_controls_act(
+    feeder: Feeder,
+    feeder_id: str,
+    profiles: Profiles,
+    *,
+    start: Sequence[int] | Ints | None = None,
+) -> Course:
+    """
+    Let regulators and capacitors act over all steps, in their order.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model, with ``controls``.
+    feeder_id : str
+        Which part.
+    profiles : Profiles
+        On all ports of the feeder, in their order.
+    start : sequence of int, shape (n_control,), optional
+        Positions before the first step; as filed by default.
+
+    Returns
+    -------
+    Course
+        Of this part; controls of other parts stay.
+
+    Raises
+    ------
+    DataError
+        If a start lies outside a control's range.
+
+    Notes
+    -----
+    A step without a solution keeps the positions before it. Positions at a step that
+    does not settle are those after `MOST_ROUNDS` rounds.
+    """
+    every = feeder.controls
+    own = [k for k, c in enumerate(every) if _inside(feeder, feeder_id, c)]
+    now = [c.position for c in every] if start is None else [int(p) for p in start]
+    for control, position in zip(every, now, strict=True):
+        if not control.lowest <= position <= control.highest:
+            msg = (
+                f"control {control.name}: position {position} is outside "
+                f"{control.lowest} to {control.highest}"
+            )
+            raise DataError(msg)
+    circuit = _Circuit(feeder, feeder_id, profiles)
+    n_step = len(profiles.time)
+    positions = np.empty((n_step, len(every)), dtype=np.int64)
+    settled = np.zeros(n_step, dtype=np.bool_)
+    v = np.empty((circuit.n_node, n_step), dtype=np.complex128)
+    step, ahead = 0, 1
+    while step < n_step:
+        steps = np.arange(step, min(step + ahead, n_step))
+        found = circuit.solve(steps, now)
+        done = 0
+        for s in range(len(steps)):
+            if np.isnan(found[0, s]):
+                break
+            if any(every[k].move(circuit.whole(found[:, s]), now[k]) for k in own):
+                break
+            done += 1
+        kept = steps[:done]
+        v[:, kept], positions[kept], settled[kept] = found[:, :done], now, True
+        step += done
+        ahead = min(2 * ahead, _AHEAD) if done == len(steps) else max(done, 1)
+        if done < len(steps):
+            before = list(now)
+            now, v[:, step], settled[step] = circuit.settle(step, now, own)
+            if np.isnan(v[0, step]):
+                now = before
+            positions[step] = now
+            step += 1
+    return Course(positions=positions, v=v, settled=settled)
+
+
+def _inside(feeder: Feeder, feeder_id: str, control: Control) -> bool:
+    ids = feeder.nodes["feeder_id"].to_numpy()[control.nodes]
+    return bool((ids == feeder_id).any())
+
+
+class _Circuit:
+    """One part of a feeder at any position of its controls."""
+
+    def __init__(self, feeder: Feeder, feeder_id: str, profiles: Profiles) -> None:
+        self.feeder, self.feeder_id = feeder, feeder_id
+        self.blocks: dict[tuple[int, ...], Block] = {}
+        first = self.block([c.position for c in feeder.controls])
+        self.nodes, self.n_node = first.nodes, len(first.nodes)
+        self.states: States = block_states(first, profiles)
+        self.fixed = np.zeros(len(feeder.nodes), dtype=np.complex128)
+        self.fixed[feeder.source_nodes] = feeder.source_v
+        self.last = first.v_no_load
+
+    def block(self, positions: Sequence[int]) -> Block:
+        """Return the factorised part at some positions."""
+        key = tuple(positions)
+        if key not in self.blocks:
+            if len(self.blocks) >= _KEPT_BLOCKS:
+                self.blocks.pop(next(iter(self.blocks)))
+            self.blocks[key] = Block(feeder_at(self.feeder, key), self.feeder_id)
+        return self.blocks[key]
+
+    def solve(self, steps: Ints, positions: Sequence[int]) -> Complex:
+        """Return voltages at some steps."""
+        out = self.block(positions).solve(
+            self.states,
+            steps,
+            v_start=self.last[:, None],
+            start_of=np.zeros(len(steps), dtype=np.int64),
+        )
+        if out.converged[-1]:
+            self.last = out.v[:, -1]
+        return out.v
+
+    def whole(self, v: Complex) -> Complex:
+        """Return voltages of all nodes of the feeder from those of the part."""
+        out = self.fixed.copy()
+        out[self.nodes] = v
+        return out
+
+    def settle(
+        self, step: int, positions: Sequence[int], own: Sequence[int]
+    ) -> tuple[list[int], Complex, bool]:
+        """Move controls at one step until none wants to."""
+        now, controls = list(positions), self.feeder.controls
+        at = np.array([step])
+        for _ in range(MOST_ROUNDS):
+            v = self.solve(at, now)[:, 0]
+            if np.isnan(v[0]):
+                return now, v, False
+            seen = self.whole(v)
+            moves = {k: controls[k].move(seen, now[k]) for k in own}
+            moves = {k: m for k, m in moves.items() if m}
+            if not moves:
+                return now, v, True
+            delay = {
+                k: controls[k].delay
+                if m > 0 or controls[k].kind == "regulator"
+                else controls[k].delay_off
+                for k, m in moves.items()
+            }
+            first = min(delay.values())
+            for k, m in moves.items():
+                if delay[k] == first:
+                    now[k] += m
+        return now, self.solve(at, now)[:, 0], False
