@@ -54,7 +54,14 @@ def let_taps_act(
     """
     table = feeder.taps
     if table is None:
-        return feeder, {}, ("taps: all frozen: models of this kind do not hold them",)
+        note = "taps: all frozen: models of this kind do not hold them"
+        if feeder.controls:
+            note = (
+                f"taps: {len(feeder.controls)} regulator(s) and capacitor(s) stay as "
+                "filed: they act step by step on their own only "
+                "(gridsite.feeder.controls)"
+            )
+        return feeder, {}, (note,)
     terminals = feeder.terminals
     at_source = terminals["node"].isin(feeder.source_nodes)
     heads = set(terminals.loc[at_source, "element"])

@@ -256,28 +256,49 @@ def feeder_at(feeder: Feeder, positions: Sequence[int] | Ints) -> Feeder:
     Feeder
         With ``y``, ``terminal_y`` and the filed positions moved.
     """
-    y, terminal_y = feeder.y.tolil(), feeder.terminal_y.tolil()
-    ends = feeder.terminals[["element", "node"]]
+    y, currents = _Changes(feeder.y.shape), _Changes(feeder.terminal_y.shape)
+    element = feeder.terminals["element"].to_numpy()
+    at_node = feeder.terminals["node"].to_numpy()
     controls = []
     for control, position in zip(feeder.controls, positions, strict=True):
         controls.append(_at(control, int(position)))
         if position == control.position:
             continue
         change = control.y_at(int(position)) - control.y_at(control.position)
-        for i, row in enumerate(control.nodes):
-            for j, column in enumerate(control.nodes):
-                y[row, column] += change[i, j]
-        of = ends["element"].to_numpy() == control.element
-        for i, node in enumerate(control.nodes):
-            for at in np.flatnonzero(of & (ends["node"].to_numpy() == node)):
-                for j, column in enumerate(control.nodes):
-                    terminal_y[at, column] += change[i, j]
+        y.add(control.nodes, control.nodes, change)
+        ends = np.flatnonzero(element == control.element)
+        ends = ends[np.isin(at_node[ends], control.nodes)]
+        row = [int(np.flatnonzero(control.nodes == at_node[end])[0]) for end in ends]
+        currents.add(ends, control.nodes, change[row])
     return replace(
         feeder,
-        y=sp.csc_array(y),
-        terminal_y=sp.csr_array(terminal_y),
+        y=sp.csc_array(feeder.y + y.matrix()),
+        terminal_y=sp.csr_array(feeder.terminal_y + currents.matrix()),
         controls=tuple(controls),
     )
+
+
+class _Changes:
+    """Entries that are added to a matrix."""
+
+    def __init__(self, shape: tuple[int, int]) -> None:
+        self.shape = shape
+        self.entries: list[tuple[Ints, Ints, Complex]] = []
+
+    def add(self, rows: Ints, columns: Ints, values: Complex) -> None:
+        self.entries.append(
+            (
+                np.repeat(rows, len(columns)),
+                np.tile(columns, len(rows)),
+                values.ravel(),
+            )
+        )
+
+    def matrix(self) -> sp.coo_array:
+        if not self.entries:
+            return sp.coo_array(self.shape, dtype=complex)
+        rows, columns, values = map(np.concatenate, zip(*self.entries, strict=True))
+        return sp.coo_array((values, (rows, columns)), shape=self.shape)
 
 
 def _at(control: Control, position: int) -> Control:
