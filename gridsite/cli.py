@@ -97,7 +97,11 @@ def demo(
 
 
 @app.command()
-def run(study: Path, out: Out, overwrite: Overwrite = False) -> None:  # noqa: FBT002
+def run(
+    study: Annotated[Path, typer.Argument(help="A study file (.toml).")],
+    out: Out,
+    overwrite: Overwrite = False,  # noqa: FBT002
+) -> None:
     """Run a study file: rate every building, choose sites, replay, report."""
     _run(study, out, overwrite=overwrite)
 

@@ -213,7 +213,7 @@ def check_users(
             sums = [f"sum {name}" for name in power_columns]
             total = float(zones[sums or ["users"]].to_numpy().sum())
             what = "kW of computing power" if sums else "users"
-            text = f"{total:.6g} {what} in {len(zones)} zones"
+            text = f"{total:.6g} {what} in {len(raw)} rows of the layer"
             severity = "note" if total > 0.0 else "error"
             cure = "none needed" if total > 0.0 else "give users: nobody is served"
             yield Finding(severity, "total", "", total, text, cure)
