@@ -59,7 +59,7 @@ def let_taps_act(
             note = (
                 f"taps: {len(feeder.controls)} regulator(s) and capacitor(s) stay as "
                 "filed: they act step by step on their own only "
-                "(gridsite.feeder.controls)"
+                "(gridsite.feeder.acting_controls)"
             )
         return feeder, {}, (note,)
     terminals = feeder.terminals

@@ -91,7 +91,7 @@ class Feeder:
         ``frozen_because`` ("" where its own data let it act).
     controls : tuple of Control, optional
         Regulators and switched capacitors that may act from step to step
-        (`gridsite.feeder.controls`); ``y`` holds them where they stand.
+        (`gridsite.feeder.acting_controls`); ``y`` holds them where they stand.
     """
 
     name: str

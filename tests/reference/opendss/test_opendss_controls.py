@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 
 from gridsite.errors import DataError
-from gridsite.feeder.controls import Course, feeder_at, let_controls_act
+from gridsite.feeder.acting_controls import Course, let_controls_act
+from gridsite.feeder.controls import feeder_at
 from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
