@@ -28,6 +28,8 @@ from gridsite.errors import SolveError, SolverUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from scipy import sparse
+
     from gridsite.siting.matrix import Matrix
 
 logger = logging.getLogger(__name__)
@@ -48,8 +50,8 @@ class Answer:
     Parameters
     ----------
     status : str
-        ``optimal`` (the gap is reached), ``time_limit``, ``infeasible``, or
-        what HiGHS says.
+        ``optimal`` (the gap is reached), ``target`` (the objective asked for
+        is), ``time_limit``, ``infeasible``, or what HiGHS says.
     solution : numpy.ndarray of float, shape (n_columns,), or None
         Best solution; None without any.
     objective : float
@@ -92,6 +94,8 @@ class HighsWorker:
         time_limit_s: float,
         start: np.ndarray | None = None,
         tolerance: float = 1e-7,
+        target: float = -np.inf,
+        links: sparse.csr_array | None = None,
     ) -> Answer:
         """
         Solve a compiled model.
@@ -108,6 +112,11 @@ class HighsWorker:
             A solution to start from.
         tolerance : float, default 1e-7
             Largest violation of a row or a whole number, at least 1e-10.
+        target : float, optional
+            Objective that is good enough, in scaled money.
+        links : scipy.sparse.csr_array, optional
+            Rows at most 0 that every solution keeps, added where the relaxation
+            breaks them.
 
         Returns
         -------
@@ -125,8 +134,9 @@ class HighsWorker:
             "time_limit": float(time_limit_s),
             "mip_feasibility_tolerance": tolerance,
             "primal_feasibility_tolerance": tolerance,
+            "objective_target": target,
         }
-        job = _job(matrix, start)
+        job = _job(matrix, start, links)
         last = 2.0 * time_limit_s + self._grace_s
         with self._lock:
             for extra in ({}, _SECOND_TRY):
@@ -254,8 +264,14 @@ def fix_integers(matrix: Matrix, values: np.ndarray) -> Matrix:
     )
 
 
-def _job(matrix: Matrix, start: np.ndarray | None) -> dict[str, Any]:
+def _job(
+    matrix: Matrix, start: np.ndarray | None, links: sparse.csr_array | None
+) -> dict[str, Any]:
+    rows = None
+    if links is not None and links.shape[0]:
+        rows = {"start": links.indptr, "index": links.indices, "value": links.data}
     return {
+        "links": rows,
         "cost": matrix.cost,
         "offset": matrix.offset,
         "start": matrix.coefficients.indptr,

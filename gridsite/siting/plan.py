@@ -44,7 +44,7 @@ class Plan:
         Net present cost, the sum of ``costs``. [money]
     bound : float
         No plan that keeps the rows of round 0, relaxed by the margin, costs
-        less; at least the cheapest service of each demand. [money]
+        less. [money]
     gap : float
         ``(objective - bound) / |objective|``. [-]
     gap_model : float
@@ -72,6 +72,11 @@ class Plan:
         The grid rows of the last round.
     seconds : float
         Time for everything. [s]
+    seconds_building : float, default 0.0
+        The part of it in which models were built and compiled. [s]
+    own_bound : float, default -inf
+        The same, by our own evaluation of the Lagrangean relaxation alone: it
+        holds whatever the solver says. [money]
     """
 
     status: str
@@ -91,6 +96,8 @@ class Plan:
     rows: pd.DataFrame
     row_coefficients: pd.DataFrame
     seconds: float
+    seconds_building: float = 0.0
+    own_bound: float = -np.inf
 
     def raise_for_status(self) -> None:
         """

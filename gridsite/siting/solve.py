@@ -32,9 +32,7 @@ from gridsite.siting.explain import (
     refuse_existing,
     refuse_unreachable,
 )
-from gridsite.siting.formulation import build_model
 from gridsite.siting.highs import Answer, HighsWorker, fix_integers, shared_worker
-from gridsite.siting.matrix import compile_model
 from gridsite.siting.plan import (
     Plan,
     assignment_table,
@@ -46,11 +44,13 @@ from gridsite.siting.plan import (
 )
 from gridsite.siting.problem import SitingProblem, add_rows
 from gridsite.siting.reduce import reduce_problem
+from gridsite.siting.search import Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridsite.siting.matrix import Matrix
+    from gridsite.siting.reduce import ReducedProblem
 
 logger = logging.getLogger(__name__)
 
@@ -100,8 +100,9 @@ class _Solution:
     costs: pd.Series[float]
     bound: float
     own_bound: float
-    matrix: Matrix
-    point: np.ndarray
+    reduced: ReducedProblem
+    told: float
+    build_s: float
 
     @property
     def objective(self) -> float:
@@ -166,8 +167,8 @@ def solve(
 
     Notes
     -----
-    ``bound`` is the bound of a second MILP with relaxed rows, solved to the
-    same gap, or the cheapest service of each demand where that is higher.
+    ``bound`` is the bound of a second search with relaxed rows, to the same gap;
+    ``own_bound`` the part of it that owes nothing to the MIP solver.
     Relaxed rows are an outer approximation of the grid as long as its rows err
     by less than the margin; rows without headroom stay as they are. A plan is
     repeatable unless a run ended by its time limit.
@@ -177,15 +178,15 @@ def solve(
     refuse_unreachable(problem)
     refuse_existing(problem)
     first = _solve_once(problem, settings)
-    bound = first.bound
+    bounds = first.bound, first.own_bound
     if replay is not None and row_margin > 0.0:
-        bound = _outer_bound(first, settings)
+        bounds = _outer_bound(first, settings)
     rounds = _Rounds(problem=problem, solution=first, settings=settings, clock=began)
     while not rounds.stop:
         rounds.play(replay, max_rounds)
         if progress is not None:
             progress(rounds.tell())
-    return rounds.finish(first, bound, began)
+    return rounds.finish(first, bounds, began)
 
 
 @dataclass(kw_only=True, eq=False)
@@ -199,6 +200,10 @@ class _Rounds:
     log: list[dict[str, float]] = field(default_factory=list)
     verified: bool = False
     stop: str = ""
+    build_s: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.build_s = self.solution.build_s
 
     def play(self, replay: Callable[..., Replay] | None, max_rounds: int) -> None:
         """Replay the plan and, if it is not safe, cut it off and solve again."""
@@ -228,6 +233,7 @@ class _Rounds:
     def _solve_again(self, grown: SitingProblem) -> None:
         try:
             self.solution = _solve_once(grown, self.settings)
+            self.build_s += self.solution.build_s
             self.problem = grown
         except (InfeasibleError, NoIncumbentError) as error:
             self.stop = f"with the rows of the replay, {error}"
@@ -254,7 +260,9 @@ class _Rounds:
         )
         return f"{line}; {self.stop}" if self.stop else line
 
-    def finish(self, first: _Solution, bound: float, began: float) -> Plan:
+    def finish(
+        self, first: _Solution, bounds: tuple[float, float], began: float
+    ) -> Plan:
         """Return the plan of the last round with its certificate."""
         last = self.solution
         gap_model = _gap(last.objective, last.bound)
@@ -264,8 +272,9 @@ class _Rounds:
             status=status if self.verified else "not_verified",
             stopped_because=self.stop if reached else f"time limit; {self.stop}",
             objective=last.objective,
-            bound=bound,
-            gap=_gap(last.objective, bound),
+            bound=bounds[0],
+            own_bound=bounds[1],
+            gap=_gap(last.objective, bounds[0]),
             gap_model=gap_model,
             cost_of_safety=last.objective - first.objective,
             plan=last.plan,
@@ -278,6 +287,7 @@ class _Rounds:
             rows=self.problem.rows,
             row_coefficients=self.problem.row_coefficients,
             seconds=time.perf_counter() - began,
+            seconds_building=self.build_s,
         )
 
 
@@ -312,26 +322,36 @@ def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
     hard = reduced.demands["unserved_cost"].isna()
     if not set(hard.index[hard]) <= set(reduced.flows["demand"]):
         raise explain_infeasible(problem, reduced, worker, time_limit_s=limit)
-    matrix = compile_model(build_model(reduced), reduced)
-    answer = worker.run(matrix, gap=settings.gap, time_limit_s=limit)
-    if answer.status == "infeasible":
+    found = Search(reduced, worker, gap=settings.gap, time_limit_s=limit).run()
+    if found.plan is None and found.status == "infeasible":
         raise explain_infeasible(problem, reduced, worker, time_limit_s=limit)
+    if found.plan is None:
+        msg = (
+            f"no plan was found within {limit:g} s (HiGHS: {found.status}); "
+            "raise time_limit_s"
+        )
+        raise NoIncumbentError(msg, found)
+    answer, core = found.plan
+    matrix = core.strict()
     point = _settle_flows(matrix, answer, settings)
     counts = np.round(matrix.values("units", point)).astype(np.int64)
+    flows = np.zeros(len(reduced.flows))
+    flows[core.flows] = matrix.values("flow", point)
     plan = plan_table(problem, reduced, counts)
-    assignment = assignment_table(reduced, counts, matrix.values("flow", point))
+    assignment = assignment_table(reduced, counts, flows)
     stands = np.round(matrix.values("is_upgraded", point)).astype(np.int64)
     upgrades = upgrade_table(problem, reduced, stands)
-    costs = cost_terms(problem, plan, assignment, upgrades)
+    own_bound = max(found.own_bound, cheapest_service_bound(reduced))
     solution = _Solution(
         plan=plan,
         assignment=assignment,
         upgrades=upgrades,
-        costs=costs,
-        bound=max(answer.bound * matrix.money_scale, cheapest_service_bound(reduced)),
-        own_bound=cheapest_service_bound(reduced),
-        matrix=matrix,
-        point=point,
+        costs=cost_terms(problem, plan, assignment, upgrades),
+        bound=max(found.bound, own_bound),
+        own_bound=own_bound,
+        reduced=reduced,
+        told=core.cost(point),
+        build_s=found.build_s,
     )
     _distrust(problem, solution)
     return solution
@@ -340,12 +360,8 @@ def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
 def _settle_flows(matrix: Matrix, answer: Answer, settings: _Settings) -> np.ndarray:
     """Return the solution with whole numbers made whole and flows solved again."""
     if answer.solution is None:
-        limit = settings.time_limit_s
-        msg = (
-            f"no plan was found within {limit:g} s (HiGHS: {answer.status}); "
-            "raise time_limit_s"
-        )
-        raise NoIncumbentError(msg, answer)
+        msg = "a plan without a solution"
+        raise SolveError(msg, answer)
     if not matrix.integer.any():
         return answer.solution
     fixed = fix_integers(matrix, answer.solution)
@@ -370,8 +386,7 @@ def _distrust(problem: SitingProblem, solution: _Solution) -> None:
             f"above {first['limit']:.6g}"
         )
         raise SolveError(msg, broken)
-    matrix, objective = solution.matrix, solution.objective
-    told = (matrix.cost @ solution.point + matrix.offset) * matrix.money_scale
+    told, objective = solution.told, solution.objective
     size = float(solution.costs.abs().sum())
     again = recomputed_cost(problem, *tables)
     if not abs(again - objective) <= 1e-9 * size:
@@ -385,25 +400,27 @@ def _distrust(problem: SitingProblem, solution: _Solution) -> None:
         raise SolveError(msg, solution.costs)
 
 
-def _outer_bound(first: _Solution, settings: _Settings) -> float:
-    """Return the bound of round 0 with its grid rows relaxed by the margin."""
-    matrix = first.matrix
-    if not matrix.grid_rows.any():
-        return first.bound
-    factor = np.where(matrix.grid_rows, 1.0 + settings.row_margin, 1.0)
-    relaxed = replace(matrix, row_upper=matrix.row_upper * factor)
-    answer = settings.worker.run(
-        relaxed,
+def _outer_bound(first: _Solution, settings: _Settings) -> tuple[float, float]:
+    """Return the bounds of round 0 with its grid rows relaxed by the margin."""
+    rows = first.reduced.rows
+    if rows.empty:
+        return first.bound, first.own_bound
+    limit = rows["limit"] * (1.0 + settings.row_margin)
+    found = Search(
+        replace(first.reduced, rows=rows.assign(limit=limit)),
+        settings.worker,
         gap=settings.gap,
         time_limit_s=settings.time_limit_s,
-        start=first.point,
-    )
-    bound = max(answer.bound * matrix.money_scale, first.own_bound)
+        upper=first.objective,
+    ).run()
     most = first.objective + TOLERANCE * float(first.costs.abs().sum())
-    if answer.status == "infeasible" or bound > most:
-        msg = f"the relaxed problem contradicts the plan: {answer.status}, {bound:.9g}"
-        raise SolveError(msg, answer)
-    return bound
+    if found.status == "infeasible" or found.bound > most:
+        msg = (
+            f"the relaxed problem contradicts the plan: {found.status}, "
+            f"{found.bound:.9g}"
+        )
+        raise SolveError(msg, found)
+    return found.bound, found.own_bound
 
 
 def _gap(objective: float, bound: float) -> float:

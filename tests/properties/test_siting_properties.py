@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,8 +16,10 @@ from gridsite.siting import SitingProblem, check_plan, empty_table, solve
 from gridsite.siting.bound import cheapest_service_bound
 from gridsite.siting.formulation import build_model
 from gridsite.siting.highs import shared_worker
+from gridsite.siting.lagrangean import Relaxation
 from gridsite.siting.matrix import compile_model
 from gridsite.siting.reduce import reduce_problem
+from gridsite.siting.search import Search
 
 ZONES, WORKLOADS = ("n", "s"), ("batch", "web")
 UNITS = {"node": (12.0, 10.0), "rack": (30.0, 26.0), "hall": (44.0, 40.0)}
@@ -292,12 +295,44 @@ def check_against_enumeration(tables):
     assert cheapest_service_bound(reduce_problem(p)) <= best + 1e-6 * size
     assert check_plan(p, plan.plan, plan.assignment).empty
     assert plan.costs.sum() == pytest.approx(plan.objective, rel=1e-9)
+    check_the_relaxation(reduce_problem(p), best, 1e-6 * size)
+
+
+def check_the_relaxation(reduced, best, tolerance):
+    """No prices prove more than the optimum, nor rule it out."""
+    relaxation = Relaxation(reduced)
+    prices = relaxation.improve(steps=100)
+    assert prices.bound <= best + tolerance
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        demand = prices.demand + rng.normal(0.0, 3.0, len(prices.demand))
+        rows = prices.rows + rng.normal(0.0, 20.0, len(prices.rows))
+        assert relaxation.bound(demand, rows) <= best + tolerance
+    least, most = relaxation.counts_left(prices, best + tolerance)
+    narrow = Search(
+        replace(reduced, options=reduced.options.assign(lower=least, upper=most)),
+        shared_worker(),
+        gap=0.0,
+        time_limit_s=20.0,
+    ).run()
+    assert narrow.plan is not None
+    answer, core = narrow.plan
+    assert core.cost(answer.solution) <= best + 2.0 * tolerance
 
 
 @examples(15)
 @given(problems())
 def test_the_milp_finds_the_optimum_of_enumeration(tables):
     check_against_enumeration(tables)
+
+
+@examples(15)
+@given(problems())
+def test_leaving_out_flows_and_ruling_out_counts_do_not_move_the_optimum(tables):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gridsite.siting.search._SMALL", 0)
+        patch.setattr("gridsite.siting.search._ALL_FLOWS", 0)
+        check_against_enumeration(tables)
 
 
 @pytest.mark.slow

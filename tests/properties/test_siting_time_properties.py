@@ -13,6 +13,7 @@ from scipy.optimize import linprog
 from gridsite.errors import InfeasibleError
 from gridsite.siting import SitingProblem, check_plan, empty_table, solve
 from gridsite.siting.bound import cheapest_service_bound
+from gridsite.siting.lagrangean import Relaxation
 from gridsite.siting.reduce import reduce_problem
 
 ZONES, WORKLOADS = ("n", "s"), ("batch", "web")
@@ -437,7 +438,16 @@ def check_against_enumeration(tables):
     size = max(1.0, float(plan.costs.abs().sum()))
     assert plan.objective == pytest.approx(best, abs=1e-6 * size)
     assert plan.bound <= best + 1e-6 * size
-    assert cheapest_service_bound(reduce_problem(p)) <= best + 1e-6 * size
+    reduced = reduce_problem(p)
+    assert cheapest_service_bound(reduced) <= best + 1e-6 * size
+    relaxation = Relaxation(reduced)
+    prices = relaxation.improve(steps=100)
+    assert prices.bound <= best + 1e-6 * size
+    rng = np.random.default_rng(0)
+    for spread in (1.0, 30.0):
+        demand = prices.demand + rng.normal(0.0, spread, len(prices.demand))
+        rows = prices.rows + rng.exponential(spread, len(prices.rows))
+        assert relaxation.bound(demand, rows) <= best + 1e-6 * size
     assert check_plan(p, plan.plan, plan.assignment, plan.upgrades).empty
 
 
@@ -445,6 +455,15 @@ def check_against_enumeration(tables):
 @given(problems())
 def test_the_milp_finds_the_optimum_of_enumeration(tables):
     check_against_enumeration(tables)
+
+
+@examples(8)
+@given(problems())
+def test_leaving_out_flows_and_ruling_out_counts_do_not_move_the_optimum(tables):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("gridsite.siting.search._SMALL", 0)
+        patch.setattr("gridsite.siting.search._ALL_FLOWS", 0)
+        check_against_enumeration(tables)
 
 
 @pytest.mark.slow

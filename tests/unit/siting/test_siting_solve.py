@@ -396,17 +396,18 @@ def test_no_plan_in_time_is_an_error_and_not_a_plan(problem):
         solve(problem(), worker=Liar(late), time_limit_s=5.0)
 
 
-def test_a_plan_at_the_time_limit_says_so_and_has_a_bound_of_its_own(problem):
+def test_a_plan_at_the_time_limit_says_so_and_has_a_bound_of_its_own(problem, records):
     def stopped(matrix, answer):
         status = "time_limit" if matrix.integer.any() else "optimal"
         return Answer(status=status, solution=answer.solution)
 
-    plan = solve(problem(), worker=Liar(stopped), gap=0.0)
+    tight = problem(rows=[records.row("T1", 35.0)])
+    plan = solve(tight, worker=Liar(stopped), gap=0.0)
     assert plan.status == "time_limit"
     assert plan.stopped_because.startswith("time limit")
-    # each kW pays its flow and a tenth of the cheapest node
-    assert plan.bound == pytest.approx(30.0 * (1.0 + 10.0))
-    assert plan.gap == pytest.approx((340.0 - 330.0) / 340.0)
+    # without the row and in parts of nodes 330; the best plan within it costs 560
+    assert 330.0 < plan.bound < 560.0
+    assert plan.gap == pytest.approx((560.0 - plan.bound) / 560.0)
     with pytest.raises(SolveError, match="time_limit") as caught:
         plan.raise_for_status()
     assert caught.value.solution is plan

@@ -1,0 +1,332 @@
+r"""
+The search of one problem: bound, fast plan, proof, and HiGHS for what is left.
+
+1. Prices from the Lagrangean relaxation (``lagrangean``) give a bound.
+2. Counts rounded from its averages (``rounding``), priced by a linear program, give
+   a plan. Counts with which no plan is better are ruled out, exactly.
+3. Where the relaxation leaves out nothing but demand, rows and caps, branch and
+   bound on it (``tree``) often ends the search.
+4. Else the Pyomo model is built of what is left, and HiGHS stops as soon as its
+   plan is within the gap of either bound.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from gridsite.siting.core import Core, choose_flows, core_of, may_leave_out, reachable
+from gridsite.siting.lagrangean import Prices, Relaxation
+from gridsite.siting.links import demand_links
+from gridsite.siting.rounding import descend, dive
+from gridsite.siting.transport import Transport
+from gridsite.siting.tree import Tree
+
+if TYPE_CHECKING:
+    from gridsite.siting.highs import Answer, HighsWorker
+    from gridsite.siting.reduce import ReducedProblem
+
+logger = logging.getLogger(__name__)
+
+#: Flows up to which HiGHS gets the whole problem at once.
+_SMALL = 400
+
+#: Flows up to which none is left out of a model with whole numbers.
+_ALL_FLOWS = 5_000
+
+#: Evaluations of the relaxation: of small problems, and of others.
+_FEW_STEPS, _STEPS = 100, 1500
+
+#: Evaluations before counts are priced.
+_NEAR_STEPS = 100
+
+#: Shares of the time for prices, and for the branch and bound on them [-].
+_PRICES_TIME, _TREE_TIME = 0.25, 0.6
+
+#: Nodes after which HiGHS is quicker, up to ``_ALL_FLOWS`` flows.
+_FEW_NODES = 80
+
+#: Time of the local search as a share of that for the prices [-].
+_DESCENT_TIME = 1.0
+
+#: Share of what a plan may gain that a flow may lose and be kept [-].
+_LOSS = 0.25
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Found:
+    """
+    What a search found.
+
+    Parameters
+    ----------
+    plan : tuple of Answer and Core, or None
+        The answer of HiGHS that holds the plan and what it was the answer to.
+    status : str
+        What HiGHS last said of the problem; empty where it was not asked.
+    bound : float
+        No plan of the whole problem costs less. [money]
+    own_bound : float
+        The part of the bound that owes nothing to HiGHS. [money]
+    build_s : float
+        Time for building and compiling models. [s]
+    """
+
+    plan: tuple[Answer, Core] | None
+    status: str
+    bound: float
+    own_bound: float
+    build_s: float
+
+
+class Search:
+    """
+    The search of one reduced problem.
+
+    Parameters
+    ----------
+    reduced : ReducedProblem
+        The reduced problem.
+    worker : HighsWorker
+        The solver process.
+    gap : float
+        Relative gap at which to stop. [-]
+    time_limit_s : float
+        Time after which to stop. [s]
+    upper : float, optional
+        Cost of a plan known already; only better ones are looked for. [money]
+    """
+
+    def __init__(
+        self,
+        reduced: ReducedProblem,
+        worker: HighsWorker,
+        *,
+        gap: float,
+        time_limit_s: float,
+        upper: float = np.inf,
+    ) -> None:
+        self.reduced, self.worker, self.gap = reduced, worker, gap
+        self.began, self.time_limit_s = time.perf_counter(), time_limit_s
+        self.end = self.began + time_limit_s
+        self.relaxation = Relaxation(reduced)
+        self.upper = upper
+        self.best: tuple[Answer, Core] | None = None
+        self.build_s = 0.0
+
+    def run(self) -> Found:
+        """
+        Search.
+
+        Returns
+        -------
+        Found
+            Without a plan if there is none or time is up.
+        """
+        small = len(self.reduced.flows) <= _SMALL
+        prices = self.relaxation.improve(
+            steps=_FEW_STEPS if small else _STEPS,
+            upper=self.upper,
+            enough=self._cut(),
+            time_limit_s=_PRICES_TIME * self.time_limit_s,
+        )
+        bound = prices.bound
+        if not small and not self._done(bound):
+            bound = max(bound, self._without_mip(prices))
+        if self._done(bound):
+            return self._found(bound, bound)
+        return self._finish(prices, bound)
+
+    def _without_mip(self, prices: Prices) -> float:
+        """Find a plan, and a better bound where the relaxation can prove it."""
+        now = time.perf_counter()
+        end = now + max(_DESCENT_TIME * (now - self.began), 1.0)
+        counts = dive(self.relaxation, prices, end=end)
+        if counts is None:
+            return prices.bound
+        if not self._separable():
+            self._good(counts, prices)
+            return prices.bound
+        transport = Transport(self.reduced)
+        counts, cost = descend(self.relaxation, transport, prices, counts, end=end)
+        cost = min(cost, self.upper)
+        if np.isinf(cost) or not transport.quick(counts):
+            self._good(counts, prices)
+            return prices.bound
+        tree = Tree(
+            relaxation=self.relaxation,
+            transport=transport,
+            gap=self.gap,
+            upper=cost,
+            best=counts,
+        )
+        few = len(self.reduced.flows) <= _ALL_FLOWS
+        tree.explore(
+            prices,
+            end=self.began + _TREE_TIME * self.time_limit_s,
+            most_nodes=_FEW_NODES if few else np.inf,
+        )
+        logger.info("%d nodes: %.8g to %.8g", tree.nodes, tree.bound, tree.upper)
+        self._good(tree.best, prices)
+        return tree.bound
+
+    def price(self, counts: np.ndarray, prices: Prices) -> float:
+        """
+        Return what counts cost, and keep the plan if it is the best.
+
+        Parameters
+        ----------
+        counts : numpy.ndarray of int, shape (n_options,)
+            Units of each option.
+        prices : Prices
+            Prices near them, to choose flows by.
+
+        Returns
+        -------
+        float
+            Infinite if they break a requirement. [money]
+        """
+        alive = self._alive(counts)
+        kept = alive
+        if may_leave_out(self.reduced):
+            kept = choose_flows(self.reduced, prices, alive, loss=0.0, fewest=2)
+        while True:
+            core = self._core(counts, counts, kept)
+            answer = self.worker.run(
+                core.decided(), gap=0.0, time_limit_s=self._long_enough()
+            )
+            if answer.status != "optimal" or answer.solution is None:
+                return np.inf
+            missed = core.missed(answer.solution)
+            if not missed.any():
+                return self._keep(answer, core)
+            kept = self._widen(kept, alive, missed, prices)
+
+    def _good(self, counts: np.ndarray, prices: Prices) -> bool:
+        """Price counts and tell whether the gap is reached."""
+        near = self.relaxation.within(counts, counts)
+        self.price(counts, near.improve(steps=_NEAR_STEPS, start=prices))
+        logger.info("plan %.8g, bound %.8g", self.upper, prices.bound)
+        return self._done(prices.bound)
+
+    def _finish(self, prices: Prices, bound: float) -> Found:
+        """Let HiGHS solve what is left."""
+        own, least, most = bound, self.relaxation.least, self.relaxation.most
+        known = self.upper
+        if np.isfinite(known):
+            least, most = self.relaxation.counts_left(prices, known)
+            least = np.minimum(least, most)
+        alive = self._alive(most)
+        kept = self._flows_for_mip(prices, alive)
+        while True:
+            core = self._core(least, most, kept)
+            answer = self._solve_mip(core, bound)
+            proven = answer.bound * core.matrix.money_scale
+            bound = max(bound, min(proven, known))
+            if answer.solution is None:
+                break
+            missed = core.missed(answer.solution)
+            if not missed.any():
+                self._keep(answer, core)
+                break
+            counts = np.round(core.matrix.values("units", answer.solution))
+            self._good(counts.astype(np.int64), prices)
+            answer = replace(answer, solution=None)
+            if self._done(bound) or time.perf_counter() > self.end:
+                break
+            kept = self._widen(kept, alive, missed, prices)
+        if answer.status == "infeasible" and np.isfinite(known):
+            logger.warning("HiGHS calls a problem infeasible that has a plan")
+        return self._found(bound, own, answer.status)
+
+    def _flows_for_mip(self, prices: Prices, alive: np.ndarray) -> np.ndarray:
+        if len(alive) <= _ALL_FLOWS or not may_leave_out(self.reduced):
+            return alive
+        slack = self.upper - prices.bound
+        loss = _LOSS * slack if np.isfinite(slack) else 0.0
+        kept = choose_flows(self.reduced, prices, alive, loss=loss, fewest=8)
+        if self.best is not None:
+            kept[self.best[1].flows] = True
+        chosen: np.ndarray = kept & alive
+        return chosen
+
+    def _solve_mip(self, core: Core, bound: float) -> Answer:
+        matrix = core.matrix
+        enough = bound / (1.0 - self.gap if bound > 0.0 else 1.0 + self.gap)
+        return self.worker.run(
+            matrix,
+            gap=self.gap,
+            time_limit_s=max(self.end - time.perf_counter(), 0.1),
+            start=None if self.best is None else core.start_from(*self.best),
+            target=enough / matrix.money_scale,
+            links=demand_links(matrix, core.reduced) if matrix.integer.any() else None,
+        )
+
+    def _alive(self, most: np.ndarray) -> np.ndarray:
+        """Tell which flows a model of some counts may have."""
+        if may_leave_out(self.reduced):
+            return reachable(self.reduced, most)
+        return np.ones(len(self.reduced.flows), dtype=bool)
+
+    def _core(self, least: np.ndarray, most: np.ndarray, kept: np.ndarray) -> Core:
+        core = core_of(self.reduced, least, most, kept)
+        self.build_s += core.build_s
+        return core
+
+    def _keep(self, answer: Answer, core: Core) -> float:
+        """Keep the better plan and return what this one costs."""
+        cost = np.inf if answer.solution is None else core.cost(answer.solution)
+        if self.best is None or cost < self.upper:
+            self.upper, self.best = cost, (answer, core)
+        return cost
+
+    def _done(self, bound: float) -> bool:
+        return bool(np.isfinite(self.upper)) and bound >= self._cut()
+
+    def _cut(self) -> float:
+        """Return the bound that reaches the gap, infinite without a plan."""
+        known = np.isfinite(self.upper)
+        return self.upper - self.gap * abs(self.upper) if known else np.inf
+
+    def _long_enough(self) -> float:
+        """Return the time for a linear program: a plan in hand is worth a wait."""
+        return max(self.end - time.perf_counter(), 0.1 * self.time_limit_s, 1.0)
+
+    def _separable(self) -> bool:
+        """Tell whether the relaxation leaves out nothing that could matter."""
+        whole = self.reduced
+        pools = whole.options.loc[whole.options["pool"] >= 0, "pool"]
+        return bool(
+            pools.is_unique
+            and may_leave_out(whole)
+            and whole.budget is None
+            and whole.upgrades.empty
+            and whole.pace.empty
+            and not whole.groups["priced"].any()
+            and (whole.options["before"] < 0).all()
+        )
+
+    def _widen(
+        self, kept: np.ndarray, alive: np.ndarray, missed: np.ndarray, prices: Prices
+    ) -> np.ndarray:
+        """Return more than twice the flows of some demands."""
+        demand = self.reduced.flows["demand"].to_numpy()
+        have = np.bincount(demand[kept], minlength=len(missed))
+        more = np.where(missed, 2 * have + 2, 0)
+        logger.info("%d demand(s) get more flows", missed.sum())
+        wide = choose_flows(self.reduced, prices, alive, loss=-np.inf, fewest=more)
+        wider: np.ndarray = kept | wide
+        return wider
+
+    def _found(self, bound: float, own: float, status: str = "") -> Found:
+        return Found(
+            plan=self.best,
+            status=status,
+            bound=bound,
+            own_bound=own,
+            build_s=self.build_s,
+        )
