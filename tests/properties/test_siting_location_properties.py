@@ -1,0 +1,189 @@
+"""Classic location problems and their parts against enumeration."""
+
+import itertools
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from scipy.optimize import linprog
+
+from gridsite.errors import InfeasibleError
+from gridsite.siting import solve
+from gridsite.siting.lagrangean import Relaxation
+from gridsite.siting.presets import (
+    facility_location,
+    maximal_covering,
+    p_median,
+    set_covering,
+)
+from gridsite.siting.reduce import reduce_problem
+from gridsite.siting.rounding import descend
+from gridsite.siting.transport import Transport, serve
+from gridsite.siting.tree import Tree
+
+
+def examples(n):
+    return settings(
+        max_examples=n,
+        deadline=None,
+        derandomize=True,
+        phases=[Phase.explicit, Phase.reuse, Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+seeds = st.integers(0, 10_000)
+
+
+def least_service(cost, room, need):
+    """Return the optimum of a transport problem by scipy."""
+    site, customer = np.nonzero(np.isfinite(cost))
+    if not len(site):
+        return math.inf
+    found = linprog(
+        cost[site, customer],
+        A_ub=(site == np.arange(len(room))[:, None]).astype(float),
+        b_ub=room,
+        A_eq=(customer == np.arange(len(need))[:, None]).astype(float),
+        b_eq=need,
+    )
+    return found.fun if found.status == 0 else math.inf
+
+
+def draw(seed, most_sites=5, most_customers=7):
+    rng = np.random.default_rng(seed)
+    n_site, n_customer = (
+        rng.integers(1, most_sites + 1),
+        rng.integers(1, most_customers),
+    )
+    cost = rng.integers(0, 9, (n_site, n_customer)).astype(float)
+    cost[rng.random(cost.shape) < 0.2] = np.nan
+    return (
+        rng.integers(0, 30, n_site).astype(float),
+        rng.integers(1, 20, n_site).astype(float),
+        rng.integers(1, 6, n_customer).astype(float),
+        cost,
+    )
+
+
+def subsets(n):
+    return itertools.product((False, True), repeat=n)
+
+
+def cheapest_location(fixed, room, need, cost):
+    """Return the optimum over all sets of open sites."""
+    dear = np.where(np.isnan(cost), np.inf, cost)
+    return min(
+        fixed[list(is_open)].sum()
+        + least_service(np.where(np.array(is_open)[:, None], dear, np.inf), room, need)
+        for is_open in subsets(len(fixed))
+    )
+
+
+@examples(40)
+@given(seeds)
+def test_a_transport_problem_costs_what_scipy_says_and_its_prices_prove_it(seed):
+    _, room, need, cost = draw(seed, 6, 10)
+    dear = np.where(np.isnan(cost), np.inf, cost)
+    best = least_service(dear, room, need)
+    with_last = np.vstack([dear, np.full(len(need), 1000.0)])
+    total, prices, last = serve(with_last, np.append(room, need.sum()), need)
+    assert (last.sum() > 1e-9) == math.isinf(best)
+    if math.isfinite(best):
+        assert total == pytest.approx(best, rel=1e-9, abs=1e-9)
+    dual = float(need @ prices)
+    for worth, full in zip(prices - with_last[:-1], room, strict=True):
+        left = full
+        for d in np.argsort(-worth):
+            size = min(left, need[d]) if worth[d] > 0.0 else 0.0
+            dual -= size * worth[d] if size else 0.0
+            left -= size
+    assert dual == pytest.approx(total, rel=1e-9, abs=1e-9)
+
+
+@examples(40)
+@given(seeds)
+def test_the_tree_proves_the_optimum_of_a_facility_location(seed):
+    fixed, room, need, cost = draw(seed)
+    best = cheapest_location(fixed, room, need, cost)
+    if math.isinf(best):
+        return
+    reduced = reduce_problem(facility_location(fixed, room, need, cost))
+    relaxation, transport = Relaxation(reduced), Transport(reduced)
+    prices = relaxation.improve(steps=50)
+    all_open = relaxation.most
+    start, upper = descend(
+        relaxation, transport, prices, all_open, end=time.perf_counter() + 10.0
+    )
+    assert upper >= best - 1e-9
+    tree = Tree(
+        relaxation=relaxation, transport=transport, gap=1e-6, upper=upper, best=start
+    )
+    tree.explore(prices, end=time.perf_counter() + 60.0)
+    assert tree.upper == pytest.approx(best, rel=1e-9, abs=1e-9)
+    assert best - 1e-6 * abs(best) - 1e-9 <= tree.bound <= best + 1e-9
+
+
+@examples(15)
+@given(seeds, st.booleans())
+def test_facility_location_is_that_of_enumeration(seed, small):
+    fixed, room, need, cost = draw(seed)
+    best = cheapest_location(fixed, room, need, cost)
+    with pytest.MonkeyPatch.context() as patch:
+        if not small:
+            patch.setattr("gridsite.siting.search._SMALL", 0)
+        if math.isinf(best):
+            with pytest.raises(InfeasibleError):
+                solve(facility_location(fixed, room, need, cost), gap=0.0)
+            return
+        plan = solve(facility_location(fixed, room, need, cost), gap=0.0)
+    assert plan.objective == pytest.approx(best, rel=1e-7, abs=1e-6)
+    assert plan.bound <= best + 1e-6 * (1.0 + abs(best))
+
+
+@examples(12)
+@given(seeds, st.integers(1, 3))
+def test_p_median_is_that_of_enumeration(seed, p):
+    _, _, need, cost = draw(seed)
+    dear = np.where(np.isnan(cost), np.inf, cost)
+    best = min(
+        float(need @ dear[list(some)].min(axis=0))
+        for some in itertools.combinations(range(len(cost)), min(p, len(cost)))
+    )
+    if math.isinf(best):
+        with pytest.raises(InfeasibleError):
+            solve(p_median(need, cost, p), gap=0.0)
+        return
+    assert solve(p_median(need, cost, p), gap=0.0).objective == pytest.approx(
+        best, abs=1e-6
+    )
+
+
+@examples(12)
+@given(seeds)
+def test_set_covering_is_that_of_enumeration(seed):
+    covers = ~np.isnan(draw(seed)[3])
+    full = [s for s in subsets(len(covers)) if covers[list(s)].any(axis=0).all()]
+    if not full:
+        with pytest.raises(InfeasibleError):
+            solve(set_covering(covers), gap=0.0)
+        return
+    best = min(sum(s) for s in full)
+    assert solve(set_covering(covers), gap=0.0).objective == pytest.approx(best)
+
+
+@examples(12)
+@given(seeds, st.integers(1, 3))
+def test_maximal_covering_is_that_of_enumeration(seed, p):
+    _, _, need, cost = draw(seed)
+    covers = ~np.isnan(cost)
+    best = max(
+        float(need @ covers[list(some)].any(axis=0))
+        for some in itertools.combinations(range(len(cost)), min(p, len(cost)))
+    )
+    plan = solve(maximal_covering(need, covers, p), gap=0.0)
+    assert need.sum() - plan.objective == pytest.approx(best, abs=1e-6)
+    assert plan.served_share["total"] == pytest.approx(best / need.sum(), abs=1e-6)
