@@ -10,6 +10,8 @@ from __future__ import annotations
 import warnings
 import zipfile
 from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import IO, TYPE_CHECKING, Any
 
 from gridsite.errors import ConfigError, FeederError
@@ -17,7 +19,6 @@ from gridsite.untrusted import check_archive, check_size, printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 #: Classes by phase, of direct current and others that a balanced network lacks.
 REFUSED = frozenset(
@@ -94,10 +95,14 @@ def read_cim(path: Path) -> Any:  # noqa: ANN401
         named = ", ".join(f"{held[name]} {name}" for name in lost)
         msg = f"{path}: holds {named}, which is not carried; take it out or replace it"
         raise FeederError(msg)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), TemporaryDirectory() as folder:
         warnings.simplefilter("ignore")  # of the converter's use of pandas
+        files = []
+        for number, file in enumerate(_files(path)):
+            files.append(str(Path(folder, f"{number}.xml")))
+            Path(files[-1]).write_bytes(file.read())
         try:
-            net = from_cim(file_list=[str(path)], ignore_errors=False)
+            net = from_cim(file_list=files, ignore_errors=False)
         except Exception as error:
             said = printable(" ".join(str(error).split()))
             msg = (
