@@ -145,7 +145,7 @@ def solve_states(  # pragma: no cover
         xi = np.empty((n, w))
         mr = np.zeros((n, w))
         mi = np.zeros((n, w))
-        change = np.full(w, np.inf)
+        change, most = np.full(w, np.inf), np.empty(w)
         done = np.zeros(w, dtype=np.bool_)
         for it in range(max_iterations):
             for i in range(n):
@@ -192,46 +192,44 @@ def solve_states(  # pragma: no cover
                     if b >= 0:
                         xr[perm_r[b], s] += cr
                         xi[perm_r[b], s] += ci
-            if it > 0:
+            left, ends = 0, False
+            for s in range(w):
+                if not done[s]:
+                    ends = ends or change[s] <= tolerance
+                    left += not change[s] <= tolerance
+            if ends:
                 # power mismatch of the last iterate: |v conj(change of current)|
-                for s in range(w):
-                    if not done[s]:
-                        residual[first + s] = 0.0
+                most[:] = 0.0
                 for i in range(n):
                     row, col = perm_r[i], perm_c[i]
                     for s in range(w):
-                        if not done[s]:
-                            e = (xr[row, s] - mr[row, s]) ** 2
-                            e += (xi[row, s] - mi[row, s]) ** 2
-                            e *= vr[col, s] ** 2 + vi[col, s] ** 2
-                            residual[first + s] = max(residual[first + s], e)
-                left = 0
+                        e = (xr[row, s] - mr[row, s]) ** 2
+                        e += (xi[row, s] - mi[row, s]) ** 2
+                        e *= vr[col, s] ** 2 + vi[col, s] ** 2
+                        most[s] = max(most[s], e)
                 for s in range(w):
-                    if not done[s]:
-                        if change[s] <= tolerance:
-                            done[s] = True
-                            residual[first + s] = np.sqrt(residual[first + s])
-                        else:
-                            left += 1
-                if left == 0:
-                    break
+                    if not done[s] and change[s] <= tolerance:
+                        done[s] = True
+                        residual[first + s] = np.sqrt(most[s])
+            if left == 0:
+                break
             for i in range(n):
                 for s in range(w):
                     mr[i, s] = xr[i, s]
                     mi[i, s] = xi[i, s]
             _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi)
             for s in range(w):
+                change[s] = 0.0
                 if not done[s]:
-                    change[s] = 0.0
                     iterations[first + s] = it + 1
             for i in range(n):
+                # without branches: the change of a state that is done is not read
                 for s in range(w):
-                    if not done[s]:
-                        d = (xr[i, s] - vr[i, s]) ** 2 + (xi[i, s] - vi[i, s]) ** 2
-                        if not d <= change[s]:
-                            change[s] = d
-                        vr[i, s] = xr[i, s]
-                        vi[i, s] = xi[i, s]
+                    re, im = vr[i, s], vi[i, s]
+                    d = (xr[i, s] - re) ** 2 + (xi[i, s] - im) ** 2
+                    change[s] = change[s] if d <= change[s] else d
+                    vr[i, s] = re if done[s] else xr[i, s]
+                    vi[i, s] = im if done[s] else xi[i, s]
             for s in range(w):
                 if not done[s]:
                     change[s] = np.sqrt(change[s])
@@ -245,6 +243,16 @@ def solve_states(  # pragma: no cover
             col = perm_c[i]
             for s in range(w):
                 v_out[i, first + s] = complex(vr[col, s], vi[col, s])
+
+
+@nb.njit(cache=True, inline="always")
+def _add_up(source, drive, step, first, size, re, im):
+    """Start sums with the part that sources contribute."""
+    re[:size], im[:size] = 0.0, 0.0
+    if source != 0.0:
+        for s in range(size):
+            part = source * drive[step[first + s]]
+            re[s], im[s] = part.real, part.imag
 
 
 @nb.njit(cache=True, parallel=True, error_model="numpy")
@@ -271,6 +279,7 @@ def fill_slack(
     """
     n_voltage, n_state = len(limited), v.shape[1]
     n_plain = len(rating) - len(over_indptr) + 1
+    width = 512
     for row in nb.prange(slack.shape[0]):
         if row < n_voltage:
             node = limited[row]
@@ -279,42 +288,45 @@ def fill_slack(
                 slack[row, s] = np.sqrt(u.real**2 + u.imag**2) - v_min[row]
             continue
         i = row - n_voltage
-        current = np.zeros(n_state, dtype=np.complex128)
-        if source[i] != 0.0:
-            for s in range(n_state):
-                current[s] = source[i] * drive[step[s]]
-        for p in range(indptr[i], indptr[i + 1]):
-            y, node = data[p], indices[p]
-            for s in range(n_state):
-                current[s] += y * v[node, s]
-        if i >= n_plain:
-            for s in range(n_state):
-                over = 0.0j
-                for p in range(over_indptr[i - n_plain], over_indptr[i - n_plain + 1]):
-                    over += over_data[p] * v[over_indices[p], s]
-                current[s] /= np.sqrt(over.real**2 + over.imag**2)
-        for s in range(n_state):
-            c = current[s]
-            slack[row, s] = rating[i] - np.sqrt(c.real**2 + c.imag**2)
+        re, im = np.empty(width), np.empty(width)
+        for first in range(0, n_state, width):
+            size = min(width, n_state - first)
+            _add_up(source[i], drive, step, first, size, re, im)
+            for p in range(indptr[i], indptr[i + 1]):
+                a, b, node = data[p].real, data[p].imag, indices[p]
+                for s in range(size):
+                    u = v[node, first + s]
+                    re[s] += a * u.real - b * u.imag
+                    im[s] += a * u.imag + b * u.real
+            for s in range(size):
+                re[s] = np.sqrt(re[s] ** 2 + im[s] ** 2)
+            if i >= n_plain:
+                for s in range(size):
+                    over, j = 0.0j, i - n_plain
+                    for p in range(over_indptr[j], over_indptr[j + 1]):
+                        over += over_data[p] * v[over_indices[p], first + s]
+                    re[s] /= np.sqrt(over.real**2 + over.imag**2)
+            for s in range(size):
+                slack[row, first + s] = rating[i] - re[s]
 
 
 @nb.njit(cache=True, parallel=True)
-def fill_phasors(v, limited, indptr, indices, data, source, drive, out):
-    """Fill the limited phasors of every step, one thread per row."""
+def fill_phasors(rows, v, limited, indptr, indices, data, source, drive, out):
+    """Fill some limited phasors of every step, one thread per row."""
     n_voltage, n_state = len(limited), v.shape[1]
-    for row in nb.prange(out.shape[0]):
-        if row < n_voltage:
-            node = limited[row]
+    for k in nb.prange(len(rows)):
+        if rows[k] < n_voltage:
+            node = limited[rows[k]]
             for s in range(n_state):
-                out[row, s] = v[node, s]
+                out[k, s] = v[node, s]
             continue
-        i = row - n_voltage
+        i = rows[k] - n_voltage
         for s in range(n_state):
-            out[row, s] = source[i] * drive[s]
+            out[k, s] = source[i] * drive[s]
         for p in range(indptr[i], indptr[i + 1]):
             y, node = data[p], indices[p]
             for s in range(n_state):
-                out[row, s] += y * v[node, s]
+                out[k, s] += y * v[node, s]
 
 
 @nb.njit(cache=True, parallel=True)

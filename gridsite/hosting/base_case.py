@@ -536,19 +536,24 @@ class BaseCase:
         matrix = self.positive_y
         return matrix.indptr, matrix.indices, matrix.data
 
-    @cached_property
-    def phasors(self) -> NDArray[np.complex128]:
+    def phasors_of(self, rows: Ints) -> NDArray[np.complex128]:
         """
-        Return the base-case phasor that each row limits.
+        Return the base-case phasors that some rows limit.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of int, shape (n,)
+            Which rows.
 
         Returns
         -------
-        numpy.ndarray of complex, shape (n_row, n_step)
+        numpy.ndarray of complex, shape (n, n_step)
             Node voltages, terminal currents, node voltages, negative-sequence
             voltages. [pu]
         """
-        out = np.empty((self.n_row, len(self.time)), dtype=np.complex128)
+        out = np.empty((len(rows), len(self.time)), dtype=np.complex128)
         fill_phasors(
+            rows,
             self.v,
             self.limited,
             self.upper_y.indptr,
@@ -852,6 +857,36 @@ class BaseCase:
             slack[at] = np.where(solution.converged, least, -np.inf)
             row[at] = np.where(solution.converged, which, -1)
         return slack, row
+
+    def base_slack(self, step: Ints, *, only: Ints | None = None) -> Floats:
+        """
+        Return what `evaluate` finds where no load is added.
+
+        Parameters
+        ----------
+        step : numpy.ndarray of int, shape (n_state,)
+            Step of each state.
+        only : numpy.ndarray of int, shape (n_state,), optional
+            The one row to look at in each state.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_state,)
+            Smallest slack among the limits that hold, each over its size. [-]
+        """
+        if only is not None:
+            alone = np.ones(len(step))
+            inner = only < self.n_row  # the last row is the voltage change
+            at = only[inner], step[inner]
+            held = self.slack[at] / self.scale[at[0]]
+            alone[inner] = np.where(self.broken[at], np.inf, held)
+            return alone
+        every, back = np.unique(step, return_inverse=True)
+        slack = self.slack[:, every] / self.scale[:, None]
+        slack[self.broken[:, every]] = np.inf
+        most = 1.0 if self.limits.on("voltage change") else np.inf
+        out: Floats = slack.min(axis=0, initial=most)[back]
+        return out
 
     def _least_slack(
         self, v: NDArray[np.complex128], port: Ints, step: Ints, only: Ints | None

@@ -242,8 +242,8 @@ class BlockRating:
         case = self.case
         drop, current, own = case.effect
         effect = np.concatenate([drop, current, own[None, :]])[:, self.port]
-        slack = np.where(case.broken, np.inf, case.slack).min(axis=1)
-        slack = np.append(slack, case.limits.voltage_change_pu)
+        # limits on a ratio, whose slack is another, follow below
+        slack = np.append(self.response.row_least, case.limits.voltage_change_pu)
         if not case.limits.on("voltage change"):
             slack[-1] = np.inf
         acts = np.vstack([case.acts_on[:, self.port], np.ones(len(self.port), bool)])

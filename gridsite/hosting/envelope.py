@@ -11,11 +11,11 @@ power flow, and the largest excess found is taken off the rest.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridsite.hosting.kernels import binding_load, weighted_sums
+from gridsite.hosting.kernels import binding_load
 from gridsite.hosting.phase_rows import unbalance_load
 from gridsite.hosting.search import largest_passing
 
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 #: Shares of the steps, from the tightest on, at which AC searches calibrate.
 _CALIBRATED_AT = (0.0, 0.003, 0.02, 0.08, 0.3, 0.65, 1.0)
+
+#: Steps that are ranked to choose those, at least.
+_RANKED = 2_000
 
 #: Limits further behind the first than this are not followed: by linear estimate,
 #: and by the second-order one at the steps looked at. [-]
@@ -56,6 +59,15 @@ _CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 12, 12
 #: Steps of each load, drawn at random, at which the true headroom is searched to
 #: report the estimate's signed error, and the width of that search. [kW]
 _MEASURED, _MEASURED_TOLERANCE_KW = 2, 2e-3
+
+
+def _step_of_rank(values: Floats, rank: Ints) -> Ints:
+    """Return steps of about some ranks of their values; rank 0 is exact."""
+    stride = max(1, len(values) // _RANKED)
+    some = rank // stride
+    step: Ints = np.argpartition(values[::stride], np.unique(some))[some] * stride
+    step[rank == 0] = values.argmin()
+    return step
 
 
 class Envelope:
@@ -183,7 +195,8 @@ class Envelope:
     def _lower_to(self, load: Ints, row: Ints) -> None:
         """Lower the headroom of each load to what one of its limits leaves."""
         every = np.arange(len(self.case.time))
-        estimate = self._binding(load, row, every) * self.case.block.base_kva
+        estimate = self._binding(load, row, every)
+        estimate *= self.case.block.base_kva
         self._calibrate(estimate, load, row)
         for i, (k, r) in enumerate(zip(load, row, strict=True)):
             lower = estimate[i] < self.grid_kw[k]
@@ -198,50 +211,57 @@ class Envelope:
         out = np.empty((len(row), len(steps)))
         ratio = ~own & (row >= case.first_unbalance)
         over, z_over = np.empty((0, 0), complex), np.zeros(len(row), complex)
-        base = second = np.zeros(out.shape, dtype=np.complex128)
-        skip = np.zeros(out.shape, dtype=np.bool_)
+        second = np.zeros(out.shape, dtype=np.complex64)
         follows = case.block.follows
-        z_more = np.zeros((len(row), len(steps) if follows.any() else 0), complex)
+        z_more = np.zeros(
+            (len(row), len(steps) if follows.any() else 0), dtype=np.complex64
+        )
         z = np.array(response.z_port[port, port])
         limit = np.full(len(row), case.limits.voltage_change_pu)
         whole = len(steps) == len(case.time)
-        at = slice(None) if whole else steps
+
+        def at(series: NDArray[Any]) -> NDArray[Any]:
+            return series if whole else np.take(series, steps, axis=-1)
+
         if not own.all():
             inner = np.where(own, 0, row)
-            base = case.phasors[:, at][inner]
-            skip = case.broken[:, at][inner] & ~own[:, None]
             bound = np.concatenate([case.v_min, case.upper_limit])[inner]
             limit = np.where(own, limit, bound)
             weight = response.row_z[inner] * np.conj(response.z_port[:, port].T)
             weight[own] = 0.0
             z = np.where(own, z, response.row_z[inner, port])
             mix, series = response.modes
-            second = np.empty(out.shape, dtype=np.complex128)
-            weighted_sums(weight @ mix, series[:, at], second)
+            second = (weight @ mix).astype(np.complex64) @ at(series)
             if follows.any():
                 weight = -response.row_z[inner][:, follows]
                 weight *= response.z_port[np.ix_(follows, port)].T
                 weight[own] = 0.0
                 mix, series = response.following_modes
-                z_more = np.empty(out.shape, dtype=np.complex128)
-                weighted_sums(weight @ mix, series[:, at], z_more)
+                z_more = (weight @ mix).astype(np.complex64) @ at(series)
         if ratio.any():
             positive = case.positive_y[np.where(ratio, row - case.first_unbalance, 0)]
-            over = positive @ case.v[:, at]
+            over = positive @ at(case.v)
             z_over = (positive @ case.block.impedance)[np.arange(len(row)), port]
         binding_load(
             port,
             np.select([own, row < case.n_voltage, ratio], [0, 1, 3], default=2),
-            base,
+            row,
+            at(case.v),
+            at(case.drive),
+            case.limited,
+            case.upper_y.indptr,
+            case.upper_y.indices,
+            case.upper_y.data,
+            case.upper_source,
             limit,
-            skip,
+            at(case.broken),
             z,
             second,
-            response.v_port[:, at],
+            at(response.v_port),
             np.ascontiguousarray(np.diagonal(response.z_port)),
-            response.m_own[:, at],
+            at(response.m_own),
             z_more,
-            response.h_own[:, at] if follows.any() else response.h_own,
+            at(response.h_own) if follows.any() else response.h_own,
             case.tan_phi,
             over,
             z_over,
@@ -259,7 +279,7 @@ class Envelope:
         place = np.rint(share * last[kept, None]).astype(np.int64)
         step = np.stack(
             [
-                np.argpartition(estimate[at], np.unique(want))[want]
+                _step_of_rank(estimate[at], want)
                 for at, want in zip(kept, place, strict=True)
             ]
         )
@@ -325,13 +345,17 @@ class Envelope:
             The largest rating of interest; steps below it matter most. [kW]
         """
         which, step, drawn = self._sample(rating)
-        first = None
+        first, slack = None, np.zeros(len(which))
+        again = np.arange(len(which))  # what a round lowers passes elsewhere as well
         for _ in range(_CONFIRMING_ROUNDS):
             kw = np.minimum(self.grid_kw[which, step], self.cap_kw[which, step])
             kw = np.maximum(kw, firm_kw[which])
-            slack, _ = self.case.evaluate(self.port[which], step, kw)
+            slack[again], _ = self.case.evaluate(
+                self.port[which[again]], step[again], kw[again]
+            )
             bad = np.flatnonzero((slack < 0.0) & (kw > firm_kw[which]))
             excess = np.zeros(len(which))
+            again = np.flatnonzero(np.isin(which, which[bad]))
             if len(bad):
                 found = largest_passing(
                     self.case,

@@ -65,8 +65,24 @@ def _two_bus(drawn, v, z, m, h, wr, wi, cr, ci, moved):
 
 
 @nb.njit(cache=True, parallel=True, error_model="numpy")
+def weigh_ports(v_port, power, weight):  # pragma: no cover
+    """Turn what ports draw into conj(S / V^2), in place, and fill |S| / |V|."""
+    for k in nb.prange(power.shape[0]):
+        for t in range(power.shape[1]):
+            v, s = v_port[k, t], power[k, t]
+            inv = 1.0 / (v.real**2 + v.imag**2)
+            weight[k, t] = np.sqrt((s.real**2 + s.imag**2) * inv)
+            # conj(S) V^2 / |V|^4
+            x = (s.real * v.real + s.imag * v.imag) * inv
+            y = (s.real * v.imag - s.imag * v.real) * inv
+            re = (x * v.real - y * v.imag) * inv
+            power[k, t] = complex(re, (x * v.imag + y * v.real) * inv)
+
+
+@nb.njit(cache=True, parallel=True, error_model="numpy")
 def may_bind(  # pragma: no cover
     drawn,
+    port,
     v_port,
     z_own,
     m_own,
@@ -80,44 +96,45 @@ def may_bind(  # pragma: no cover
     row_base,
     row_kappa,
     row_slack,
+    row,
     row_limit,
     n_voltage,
-    slack_least,
     kappa_row_most,
+    v_least,
+    slack_least,
     over_size,
     out,
 ):
     """
     Mark the steps at which each load could newly break a limit.
 
-    The last rows, as many as ``over_size`` has, limit a phasor to a share of
-    another, which a unit current moves by ``over_size`` times that share.
+    Rows are those listed in ``row``, which only ``row_slack`` has all of. The last,
+    as many as ``over_size`` has, limit a phasor to a share of another, which a unit
+    current moves by ``over_size`` times that share.
     """
     n_load, n_step = out.shape
-    n_row = row_slack.shape[0]
+    n_row = len(row)
     n_plain = n_row - over_size.shape[0]
     kappa_most = kappa_step.max()
     ratio_least = v_ratio.min()
     for k in nb.prange(n_load):
-        size = abs(drawn[k])
-        v_least = np.inf
-        for t in range(n_step):
-            v_least = min(v_least, abs(v_port[k, t]))
+        size, at = abs(drawn[k]), port[k]
         # bounds that hold at every step, to leave rows out at once
-        x_most = _largest_change(size * z_most[k] / (v_least * ratio_least), kappa_most)
-        c_most = size / (v_least * (1.0 - x_most))
+        lowest = v_least[at]
+        x_most = _largest_change(size * z_most[k] / (lowest * ratio_least), kappa_most)
+        c_most = size / (lowest * (1.0 - x_most))
         wr, wi, moved = np.empty(n_step), np.empty(n_step), np.empty(n_step)
         cr, ci = np.empty(n_step), np.empty(n_step)
         _two_bus(
-            drawn[k], v_port[k], z_own[k], m_own[k], h_own[k], wr, wi, cr, ci, moved
+            drawn[k], v_port[at], z_own[k], m_own[at], h_own[at], wr, wi, cr, ci, moved
         )
         current = np.empty(n_step, dtype=np.complex128)
         c_size = np.empty(n_step)
         c_error = np.empty(n_step)
         spread = np.empty(n_step)
         for t in range(n_step):
-            v0 = v_port[k, t]
-            size0 = abs(v0)
+            v0 = v_port[at, t]
+            size0 = np.sqrt(v0.real**2 + v0.imag**2)
             x = _largest_change(size * z_most[k] / (size0 * v_ratio[t]), kappa_step[t])
             if not x < 1.0:
                 out[k, t] = True
@@ -126,12 +143,12 @@ def may_bind(  # pragma: no cover
                 continue
             spread[t] = x / (1.0 - x)
             second = kappa_step[t] * spread[t]
-            rest = size0 * kappa_port[k, t] * (second + (x + second) * x) / (1.0 - x)
+            rest = size0 * kappa_port[at, t] * (second + (x + second) * x) / (1.0 - x)
             w, c = complex(wr[t], wi[t]), complex(cr[t], ci[t])
             lowest = min(abs(w), size0 * (1.0 - x))
-            shrink = abs(z_own[k]) + abs(m_own[k, t])
+            shrink = abs(z_own[k]) + abs(m_own[at, t])
             if h_own.shape[1] > 0:
-                shrink += abs(h_own[k, t])
+                shrink += abs(h_own[at, t])
             shrink *= size / (lowest * abs(w))
             if not (moved[t] <= _TWO_BUS_TOLERANCE**2 and shrink < _CONTRACTION):
                 out[k, t] = True
@@ -151,7 +168,7 @@ def may_bind(  # pragma: no cover
             for t in range(n_step):
                 spare = kappa_slack = row_kappa[r, t] * spread[t]
                 spare += z_size * (c_size[t] + c_error[t])
-                if spare < row_slack[r, t] or out[k, t]:
+                if spare < row_slack[row[r], t] or out[k, t]:
                     continue
                 # the load's own effect at its angle; the rest stays a bound
                 now = abs(row_base[r, t] - z * current[t])
@@ -160,36 +177,33 @@ def may_bind(  # pragma: no cover
                     held = now - loose >= row_limit[r]
                 elif r >= n_plain:
                     loose += over * c_size[t]
-                    held = now + loose <= row_slack[r, t] + abs(row_base[r, t])
+                    held = now + loose <= row_slack[row[r], t] + abs(row_base[r, t])
                 else:
                     held = now + loose <= row_limit[r]
                 if not held:
                     out[k, t] = True
 
 
-@nb.njit(cache=True, parallel=True, fastmath={"contract", "nsz", "reassoc"})
-def weighted_sums(weight, series, out):  # pragma: no cover
-    """Add up ``weight @ series`` by rows, skipping zeros of the weight."""
-    n, n_term = weight.shape
-    n_step = series.shape[1]
-    width = 1024
-    for i in nb.prange(n):
-        re, im = np.empty(width), np.empty(width)
-        for first in range(0, n_step, width):
-            size = min(width, n_step - first)
-            re[:] = 0.0
-            im[:] = 0.0
-            for j in range(n_term):
-                w = weight[i, j]
-                if w == 0.0:
-                    continue
-                a, b = w.real, w.imag
-                for t in range(size):
-                    x = series[j, first + t]
-                    re[t] += a * x.real - b * x.imag
-                    im[t] += a * x.imag + b * x.real
-            for t in range(size):
-                out[i, first + t] = complex(re[t], im[t])
+@nb.njit(cache=True, fastmath={"contract", "reassoc", "nsz"})
+def _phasor(
+    row, v, drive, limited, indptr, indices, data, source, re, im
+):  # pragma: no cover
+    """Fill the phasor that a row limits."""
+    i, n_step = row - len(limited), len(drive)
+    if i < 0:
+        for s in range(n_step):
+            re[s], im[s] = v[limited[row], s].real, v[limited[row], s].imag
+        return
+    a, b = source[i].real, source[i].imag
+    for s in range(n_step):
+        re[s] = a * drive[s].real - b * drive[s].imag
+        im[s] = a * drive[s].imag + b * drive[s].real
+    for p in range(indptr[i], indptr[i + 1]):
+        a, b, node = data[p].real, data[p].imag, indices[p]
+        for s in range(n_step):
+            u = v[node, s]
+            re[s] += a * u.real - b * u.imag
+            im[s] += a * u.imag + b * u.real
 
 
 @nb.njit(
@@ -201,9 +215,16 @@ def weighted_sums(weight, series, out):  # pragma: no cover
 def binding_load(  # pragma: no cover
     port,
     kind,
-    base,
+    row,
+    v,
+    drive,
+    limited,
+    indptr,
+    indices,
+    data,
+    source,
     limit,
-    skip,
+    broken,
     z_row,
     second,
     v_port,
@@ -238,16 +259,32 @@ def binding_load(  # pragma: no cover
         br, bi, left = np.empty(width), np.empty(width), np.empty(width)
         for first in range(0, n_step, width):
             size = min(width, n_step - first)
+            if own_change:
+                for s in range(size):
+                    u, e = v_port[k, first + s], m_own[k, first + s]
+                    br[s], bi[s], er[s], ei[s] = u.real, u.imag, e.real, e.imag
+            else:
+                _phasor(
+                    row[i],
+                    v[:, first : first + size],
+                    drive[first : first + size],
+                    limited,
+                    indptr,
+                    indices,
+                    data,
+                    source,
+                    br,
+                    bi,
+                )
+                for s in range(size):
+                    e = second[i, first + s]
+                    er[s], ei[s] = e.real, e.imag
             for s in range(size):
-                v, m = v_port[k, first + s], m_own[k, first + s]
-                wr[s], wi[s], mr[s], mi[s] = v.real, v.imag, m.real, m.imag
+                u, m = v_port[k, first + s], m_own[k, first + s]
+                wr[s], wi[s], mr[s], mi[s] = u.real, u.imag, m.real, m.imag
                 aim = limit[i]
                 if own_change:
-                    br[s], bi[s], er[s], ei[s] = v.real, v.imag, m.real, m.imag
-                    aim = np.sqrt(v.real**2 + v.imag**2) - aim
-                else:
-                    b, e = base[i, first + s], second[i, first + s]
-                    br[s], bi[s], er[s], ei[s] = b.real, b.imag, e.real, e.imag
+                    aim = np.sqrt(u.real**2 + u.imag**2) - aim
                 left[s] = br[s] ** 2 + bi[s] ** 2 - aim**2
                 p[s] = 0.0
             if h_own.shape[1] > 0:
@@ -272,18 +309,20 @@ def binding_load(  # pragma: no cover
                     root = np.sqrt(along * along - h2 * left[s])
                     x = (along + root) / h2 if upper else left[s] / (along + root)
                     p[s] = x
-                    v = v_port[k, first + s]
+                    u = v_port[k, first + s]
                     fr = yr[s] * dr - yi[s] * di + mr[s] * dr + mi[s] * di
                     fi = yr[s] * di + yi[s] * dr + mi[s] * dr - mr[s] * di
-                    wr[s] = v.real - x * fr
-                    wi[s] = v.imag - x * fi
+                    wr[s] = u.real - x * fr
+                    wi[s] = u.imag - x * fi
             for s in range(size):
                 x = p[s]
                 if (left[s] >= 0.0) if upper else (left[s] <= 0.0):
                     x = 0.0
                 elif not (x >= 0.0):
                     x = np.inf
-                out[i, first + s] = np.inf if skip[i, first + s] else x
+                if not own_change and broken[row[i], first + s]:
+                    x = np.inf
+                out[i, first + s] = x
 
 
 @nb.njit(cache=True, parallel=True, error_model="numpy")
@@ -321,38 +360,50 @@ def least_slack(  # pragma: no cover
     for chunk in nb.prange((n_state + width - 1) // width):
         first = chunk * width
         last = min(first + width, n_state)
-        single = True
+        re, im = np.empty(width), np.empty(width)
+        whole = False
         for s in range(first, last):
             out_slack[s] = np.inf
             out_row[s] = -1
-            single = single and only[s] >= 0
-        for r in range(n_row):
-            if single:
-                wanted = False
-                for s in range(first, last):
-                    wanted = wanted or only[s] == r
-                if not wanted:
+            whole = whole or only[s] < 0
+        for j in range(n_row if whole else last - first):
+            # every row of all states, or of each state its one row
+            r, begin, end = j, first, last
+            if not whole:
+                r, begin, end = only[first + j], first + j, first + j + 1
+                if r >= n_row:
                     continue
-            for s in range(first, last):
-                if (only[s] >= 0 and only[s] != r) or broken[r, step[s]]:
-                    continue
-                if r < n_voltage:
+            if r < n_voltage:
+                for s in range(begin, end):
                     u = v[limited[r], s]
-                    slack = np.sqrt(u.real**2 + u.imag**2) - v_min[r]
-                else:
-                    i = r - n_voltage
-                    current = source[i] * drive[step[s]]
-                    for p in range(indptr[i], indptr[i + 1]):
-                        current += data[p] * v[indices[p], s]
-                    size = np.sqrt(current.real**2 + current.imag**2)
+                    re[s - first] = np.sqrt(u.real**2 + u.imag**2) - v_min[r]
+            else:
+                i = r - n_voltage
+                a, b = source[i].real, source[i].imag
+                for s in range(begin, end):
+                    d = drive[step[s]]
+                    re[s - first] = a * d.real - b * d.imag
+                    im[s - first] = a * d.imag + b * d.real
+                for p in range(indptr[i], indptr[i + 1]):
+                    a, b, node = data[p].real, data[p].imag, indices[p]
+                    for s in range(begin, end):
+                        u = v[node, s]
+                        re[s - first] += a * u.real - b * u.imag
+                        im[s - first] += a * u.imag + b * u.real
+                for s in range(begin, end):
+                    size = np.sqrt(re[s - first] ** 2 + im[s - first] ** 2)
                     if i >= n_plain:
                         over = 0.0j
-                        j = i - n_plain
-                        for p in range(over_indptr[j], over_indptr[j + 1]):
+                        for p in range(
+                            over_indptr[i - n_plain], over_indptr[i - n_plain + 1]
+                        ):
                             over += over_data[p] * v[over_indices[p], s]
                         size /= np.sqrt(over.real**2 + over.imag**2)
-                    slack = rating[i] - size
-                slack /= scale[r]
+                    re[s - first] = rating[i] - size
+            for s in range(begin, end):
+                if (only[s] >= 0 and only[s] != r) or broken[r, step[s]]:
+                    continue
+                slack = re[s - first] / scale[r]
                 if not slack >= out_slack[s]:
                     out_slack[s] = slack
                     out_row[s] = r

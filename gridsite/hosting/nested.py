@@ -421,7 +421,7 @@ def _reach(rating: BlockRating) -> _Reach:
     n = case.n_voltage
     slack = response.row_slack
     with np.errstate(divide="ignore"):
-        room = slack[n:] / np.maximum(np.abs(case.phasors[n:]), 1e-12)
+        room = slack[n:] / np.maximum(_phasor_sizes(case), 1e-12)
     every = np.concatenate([slack[:n], room]) / gain
     spare = every.min(axis=0, initial=np.inf)
     row = int(every.min(axis=1).argmin()) if len(every) else -1
@@ -435,6 +435,15 @@ def _reach(rating: BlockRating) -> _Reach:
         element = str(case.rows["element"].iloc[int(worst)])
         broken = (element, int(step))
     return _Reach(spare=spare, first=(first[0], first[1]), broken=broken)
+
+
+def _phasor_sizes(case: BaseCase) -> Floats:
+    """Return the base-case size of what each upper limit limits. [pu]"""
+    n = case.n_voltage
+    size: Floats = case.upper_limit[:, None] - case.slack[n:]
+    ratio = np.arange(case.first_unbalance, case.n_row)
+    size[ratio - n] = np.abs(case.phasors_of(ratio))
+    return size
 
 
 class _Trunk:

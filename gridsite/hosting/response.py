@@ -34,6 +34,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridsite.hosting.kernels import weigh_ports
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -119,6 +121,28 @@ class Response:
             out[at] = np.where(p == q, out[at] * weight_p, apart)
         return out
 
+    @property
+    def current_size(self) -> Floats:
+        """
+        Return `size` over the size of the voltage.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_port, n_step)
+            Current. [pu]
+        """
+        if self.case.block.follows.any():
+            return self.size / self.v_size
+        return self._constant_power[1]
+
+    @cached_property
+    def _constant_power(self) -> tuple[Complex, Floats]:
+        """Return `admittance` and `current_size` where all is constant power."""
+        power = self.case.states.power(np.arange(len(self.case.time)))
+        current = np.empty(power.shape)
+        weigh_ports(self.v_port, power, current)
+        return power, current
+
     @cached_property
     def admittance(self) -> Complex:
         """
@@ -131,11 +155,11 @@ class Response:
         numpy.ndarray of complex, shape (n_port, n_step)
             What the second-order terms weigh impedances with. [pu]
         """
-        power, block = self.power, self.case.block
-        if block.follows.any():
-            power = power.real * (1.0 - 0.5 * block.p_exponent[:, None]) + (
-                1j * power.imag * (1.0 - 0.5 * block.q_exponent[:, None])
-            )
+        block = self.case.block
+        if not block.follows.any():
+            return self._constant_power[0]
+        power = self.power.real * (1.0 - 0.5 * block.p_exponent[:, None])
+        power = power + 1j * self.power.imag * (1.0 - 0.5 * block.q_exponent[:, None])
         out: Complex = np.conj(power / self.v_port**2)
         return out
 
@@ -228,10 +252,27 @@ class Response:
             Slack. [pu]
         """
         case = self.case
-        slack = np.where(case.broken, np.inf, case.slack)
+        slack = case.slack
+        if case.broken.any():
+            slack = np.where(case.broken, np.inf, slack)
+        elif len(case.positive_y.data):
+            slack = slack.copy()
         if len(case.positive_y.data):  # limits on a ratio
             slack[case.first_unbalance :] *= np.abs(case.positive_y @ case.v)
         return slack
+
+    @cached_property
+    def row_least(self) -> Floats:
+        """
+        Return the least of `row_slack` over the steps.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_row,)
+            Slack; infinite where the limit is always broken. [pu]
+        """
+        out: Floats = self.row_slack.min(axis=1, initial=np.inf)
+        return out
 
 
 def _modes(series: Complex) -> tuple[Complex, Complex]:
@@ -241,4 +282,5 @@ def _modes(series: Complex) -> tuple[Complex, Complex]:
     left_out = np.cumsum(np.maximum(size, 0.0))
     kept = left_out > _MODE_ERROR**2 * left_out[-1:].sum()
     mix: Complex = np.ascontiguousarray(vectors[:, kept])
-    return mix, np.conj(mix.T) @ series
+    # small corrections: single precision holds them to 1e-7 of themselves
+    return mix, (np.conj(mix.T) @ series).astype(np.complex64)

@@ -61,14 +61,18 @@ class Screen:
         nominal = np.abs(case.port_voltage(case.block.v_no_load[:, None]))
         self.z_most = (np.abs(response.z_port) / nominal).max(axis=0, initial=0.0)
         self.v_ratio = (response.v_size / nominal).min(axis=0, initial=1.0)
-        weight = response.size / response.v_size
-        self.kappa_port = (np.abs(response.z_port) @ weight) / response.v_size
+        weight = response.current_size
+        self.kappa_port = np.abs(response.z_port) @ weight
+        self.kappa_port /= response.v_size
         self.kappa_step = self.kappa_port.max(axis=0, initial=0.0)
-        self.kappa_row = np.abs(response.row_z) @ weight
+        #: fall of each row per current, to any angle; of a ratio, of both parts
+        self.row_z_size = np.abs(response.row_z)
         self.limit = np.concatenate([case.v_min, case.upper_limit])
         over = np.abs(case.positive_y @ case.block.impedance)
         self.over_size = case.limits.unbalance_max * over
-        self.kappa_row[case.first_unbalance :] += self.over_size @ weight
+        self.row_z_size[case.first_unbalance :] += self.over_size
+        self.kappa_row_most = self.row_z_size @ weight.max(axis=1, initial=0.0)
+        self.v_least = response.v_size.min(axis=1, initial=np.inf)
 
     def may_bind(self, load_kw: Floats, ports: NDArray[np.int64]) -> NDArray[np.bool_]:
         """
@@ -89,26 +93,52 @@ class Screen:
         response, case = self.response, self.response.case
         out = np.zeros((len(load_kw), len(case.time)), dtype=np.bool_)
         on = case.limits.on("voltage change")
+        drawn = load_kw / case.block.base_kva * (1.0 - 1j * case.tan_phi)
+        rows = self._near(np.abs(drawn), ports)
+        n_ratio = int((rows >= case.first_unbalance).sum())
         may_bind(
-            load_kw / case.block.base_kva * (1.0 - 1j * case.tan_phi),
-            response.v_port[ports],
+            drawn,
+            ports,
+            response.v_port,
             np.ascontiguousarray(response.z_port[ports, ports]),
-            response.m_own[ports],
-            response.h_own[ports],
+            response.m_own,
+            response.h_own,
             self.z_most[ports],
             self.v_ratio,
-            self.kappa_port[ports],
+            self.kappa_port,
             self.kappa_step,
             case.limits.voltage_change_pu if on else np.inf,
-            np.ascontiguousarray(response.row_z[:, ports]),
-            case.phasors,
-            self.kappa_row,
+            np.ascontiguousarray(response.row_z[rows[:, None], ports]),
+            case.phasors_of(rows),
+            self.row_z_size[rows] @ response.current_size,
             response.row_slack,
-            self.limit,
-            case.n_voltage,
-            response.row_slack.min(axis=1, initial=np.inf),
-            self.kappa_row.max(axis=1, initial=0.0),
-            np.ascontiguousarray(self.over_size[:, ports]),
+            rows,
+            self.limit[rows],
+            int((rows < case.n_voltage).sum()),
+            self.kappa_row_most[rows],
+            self.v_least,
+            response.row_least[rows],
+            np.ascontiguousarray(
+                self.over_size[rows[len(rows) - n_ratio :] - case.first_unbalance][
+                    :, ports
+                ]
+            ),
             out,
         )
         return out
+
+    def _near(self, size: Floats, ports: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return rows that bounds good for every step do not leave out."""
+        response = self.response
+        v_least = self.v_least[ports]
+        push = size * self.z_most[ports] / (v_least * self.v_ratio.min(initial=1.0))
+        kappa = self.kappa_step.max(initial=0.0)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            root = np.sqrt((1.0 - kappa) ** 2 - 4.0 * push)
+            x = 0.5 * (1.0 - kappa - root) * (1.0 + 1e-9) + 1e-15
+            c = size / (v_least * (1.0 - x))
+            most = self.row_z_size[:, ports] * c
+            most += self.kappa_row_most[:, None] * (x / (1.0 - x))
+            held = (most < response.row_least[:, None]) & (x < 1.0) & (kappa < 1.0)
+        rows: NDArray[np.int64] = np.flatnonzero(~held.all(axis=1))
+        return rows

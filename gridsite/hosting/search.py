@@ -86,12 +86,15 @@ def largest_passing(
         )
 
     low, high = np.zeros(n), np.minimum(np.maximum(start_kw, tolerance_kw), cap_kw)
-    g_low, _ = slack_at(np.arange(n), low)
+    g_low = case.base_slack(step, only=only)
     g_high, row = slack_at(np.arange(n), high)
     growing = np.flatnonzero((g_high >= 0.0) & (high < cap_kw))
     while len(growing):
+        beyond = _beyond(
+            low[growing], high[growing], g_low[growing], g_high[growing], tolerance_kw
+        )
         low[growing], g_low[growing] = high[growing], g_high[growing]
-        high[growing] = np.minimum(high[growing] * 1.3 + tolerance_kw, cap_kw[growing])
+        high[growing] = np.minimum(beyond, cap_kw[growing])
         g_high[growing], row[growing] = slack_at(growing, high[growing])
         growing = growing[(g_high[growing] >= 0.0) & (high[growing] < cap_kw[growing])]
     capped = g_high >= 0.0
@@ -116,6 +119,18 @@ def largest_passing(
         active = active[high[active] - low[active] > tolerance_kw]
     converged = capped | np.isfinite(g_high)
     return Found(kw=low, row=row, converged=converged)
+
+
+def _beyond(
+    low: Floats, high: Floats, g_low: Floats, g_high: Floats, tolerance_kw: float
+) -> Floats:
+    """Extrapolate to a load that fails, by at most three tenths of one that passes."""
+    most = high * 1.3 + tolerance_kw
+    falls = np.isfinite(g_low) & np.isfinite(g_high) & (g_low > g_high)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        step = 1.5 * (high - low) * g_high / (g_low - g_high)
+    out: Floats = np.where(falls, np.minimum(high + step + tolerance_kw, most), most)
+    return out
 
 
 def _next_guess(

@@ -95,3 +95,24 @@ def test_load_beyond_collapse_is_not_a_capacity(village_feeder, profiles, only):
     assert not found.converged[0]
     assert found.row[0] == -1
     assert np.isfinite(found.kw[0])
+
+
+@pytest.mark.parametrize("criteria", [("voltage", "line current"), ("voltage change",)])
+def test_slack_without_added_load_is_what_a_power_flow_finds(
+    village_feeder, profiles, criteria
+):
+    feeder = village_feeder()
+    loads = profiles(feeder, steps=6, high=4.0)
+    limits = Limits(criteria=criteria, voltage_min_pu=0.97, line_loading_max=0.5)
+    case = GridCase(feeder, loads, limits).block("T")
+    step = np.repeat(np.arange(6), case.n_row + 2)
+    only = np.tile(np.arange(-1, case.n_row + 1), 6)
+    port, none = np.zeros(len(step), int), np.zeros(len(step))
+    whole = only < 0
+    solved, _ = case.evaluate(port[whole], step[whole], none[whole])
+    np.testing.assert_allclose(case.base_slack(step[whole]), solved, atol=1e-8)
+    at = only >= 0
+    at &= limits.on("voltage change") | (only < case.n_row)
+    solved, _ = case.evaluate(port[at], step[at], none[at], only=only[at])
+    found = case.base_slack(step[at], only=only[at])
+    np.testing.assert_allclose(found, solved, atol=1e-8)
