@@ -548,7 +548,7 @@ def alive(pid):
     return state != "Z"
 
 
-def wait_for(condition, seconds=60.0):
+def wait_for(condition, seconds=300.0):
     until = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < until
