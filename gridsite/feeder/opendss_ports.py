@@ -63,6 +63,7 @@ def filed_ports(
     rows = [*_loads(circuit, nodes), *_generators(circuit, nodes, notes)]
     columns = ["port_id", "node", "node_return", "bus", "phases", "kind", "p_kw"]
     columns += ["q_kvar", "profile", "p_exponent", "q_exponent", "rated_v_pu"]
+    columns += ["part_of"]
     ports = pd.DataFrame(rows, columns=columns)
     if ports["port_id"].duplicated().any():
         twice = ports.loc[ports["port_id"].duplicated(), "port_id"].unique()[:5]
@@ -97,6 +98,7 @@ def _loads(circuit: Any, nodes: pd.DataFrame) -> Iterator[dict[str, Any]]:  # no
                     "p_exponent": p_exponent,
                     "q_exponent": q_exponent,
                     "rated_v_pu": rated / branch["volts"],
+                    "part_of": own if k else "",
                 }
 
 
@@ -190,6 +192,7 @@ def _generators(
                 "p_exponent": 0.0,
                 "q_exponent": 0.0,
                 "rated_v_pu": 1.0,
+                "part_of": "",
             }
     if count:
         notes.append(

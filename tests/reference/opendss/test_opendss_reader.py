@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse.linalg as sl
 
 from gridsite.errors import ConfigError, FeederError
+from gridsite.feeder.load_parts import profiles_of_parts
 from gridsite.feeder.powerflow import Block, block_states
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
@@ -196,6 +197,17 @@ def test_daily_shapes_become_profiles() -> None:
     assert p[:, 18] == pytest.approx([2.2, 3.0, 9.0 * 1.1 * 0.3])
     assert p[:, 0] == pytest.approx([0.66, 3.0, 9.0 * 1.1 * 0.3 * 0.3])
     assert any("no calendar" in note for note in feeder.notes)
+
+
+def test_a_profile_of_ones_own_drives_every_part_of_a_load() -> None:
+    feeder = read_feeder(HERE / "house.dss")
+    ports = feeder.load_ports
+    loads = constant_profiles(ports.index, 2.0 * ports["p_kw"], ports["q_kvar"])
+    # 18 kW instead of 9 for the load, of which the file gives 0.2 to constant power
+    whole = 2.0 * ports.loc["zip", "p_kw"]
+    driven = profiles_of_parts(loads, feeder.ports)
+    p, _ = driven.select(["zip", "zip 1: zip", "zip 2: zip"]).power_kw()
+    assert p[:, 0] == pytest.approx([0.2 * whole, 0.3 * whole, 0.5 * whole])
 
 
 @pytest.mark.parametrize(
