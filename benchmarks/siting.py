@@ -218,7 +218,8 @@ def beside(
     stopped = theirs.status != "optimal"
     ratio = theirs.wall_s / mine.wall_s
     words = "at least, plain was stopped" if stopped else "to the same gap"
-    print(f"  ratio {ratio:.1f} ({words})", flush=True)
+    cpu = theirs.cpu_s / mine.cpu_s
+    print(f"  ratio {ratio:.2f} wall, {cpu:.2f} CPU ({words})", flush=True)
     return mine, theirs
 
 
@@ -250,10 +251,12 @@ def random_50(n: int, limit_s: float) -> None:
                 print("  OBJECTIVES DIFFER", flush=True)
     mine_s, theirs_s = sum(a.wall_s for a, _ in pairs), sum(b.wall_s for _, b in pairs)
     each = [b.wall_s / a.wall_s for a, b in pairs]
+    cpu = sum(b.cpu_s for _, b in pairs) / sum(a.cpu_s for a, _ in pairs)
     proven = sum(a.gap <= 1e-6 for a, _ in pairs)
     print(
         f"{len(pairs)} problems, {proven} proven by gridsite: {mine_s:.1f} s against "
-        f"{theirs_s:.1f} s, ratio in all {theirs_s / mine_s:.2f}, of each "
+        f"{theirs_s:.1f} s wall, ratio in all {theirs_s / mine_s:.2f} wall, "
+        f"{cpu:.2f} CPU, wall of each "
         f"{min(each):.2f} to {max(each):.2f}, median {np.median(each):.2f}"
     )
 

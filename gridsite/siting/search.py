@@ -47,6 +47,9 @@ _NEAR_STEPS = 100
 #: Shares of the time for prices, and for the branch and bound on them [-].
 _PRICES_TIME, _TREE_TIME = 0.25, 0.6
 
+#: Share of the gap that the branch and bound stops at, so that it is reached [-].
+_INSIDE = 0.999
+
 #: Nodes after which HiGHS is quicker, up to ``_ALL_FLOWS`` flows.
 _FEW_NODES = 80
 
@@ -160,7 +163,7 @@ class Search:
         tree = Tree(
             relaxation=self.relaxation,
             transport=transport,
-            gap=self.gap,
+            gap=_INSIDE * self.gap,
             upper=cost,
             best=counts,
         )
