@@ -403,7 +403,9 @@ class Envelope:
         error is that of any step, not of those that were mended.
         """
         n, n_step = self.cap_kw.shape
-        step = np.random.default_rng(1).integers(n_step, size=(n, _MEASURED)).ravel()
+        # by port, so that the order of connections changes nothing
+        every = (len(self.case.block.ports), _MEASURED)
+        step = np.random.default_rng(1).integers(n_step, size=every)[self.port].ravel()
         which = np.repeat(np.arange(n), _MEASURED)
         cap = self.cap_kw[which, step]
         kw = np.maximum(np.minimum(self.grid_kw[which, step], cap), firm_kw[which])
