@@ -53,6 +53,9 @@ _SAMPLED = 4
 #: Steps of the whole feeder that are held at once.
 _WHOLE_STEPS = 400
 
+#: Connections that are rated again together.
+_CAPPED_AT_ONCE = 256
+
 #: A value that fails on the whole feeder is lowered by this times its slack over
 #: size, and by this, before it is searched for.
 _STEP_BACK, _STEP_BACK_KW = 1.5, 0.01
@@ -68,6 +71,20 @@ class _Reach:
     first: tuple[str, str]
     #: the voltage limit broken most in the base case: element and step
     broken: tuple[str, int] | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Capped:
+    """Connections of a part that limits outside it may cap."""
+
+    part: int
+    #: what is left outside to each connection of the part; scaled in place
+    outside: Outside
+    #: positions in the part, the step of least headroom of each, and what the
+    #: part itself leaves there
+    rows: Ints
+    step: Ints
+    own_kw: Floats
 
 
 def rate_split(
@@ -218,28 +235,50 @@ class _SplitRating:
                 out.loc[at, "limit_time"] = when
 
     def rate_capped_again(self) -> None:
-        """Rate again what limits outside its own part may cap."""
+        """Rate again what limits outside its own part may cap, in batches."""
+        waiting: list[_Capped] = []
+        for part in range(len(self.groups)):
+            capped = self._capped(part)
+            if capped is not None:
+                waiting.append(capped)
+            if sum(len(c.rows) for c in waiting) >= _CAPPED_AT_ONCE:
+                self._rate_again(waiting)
+                waiting = []
+        self._rate_again(waiting)
+
+    def _capped(self, part: int) -> _Capped | None:
+        """Return the connections of a part that limits outside may cap, if any."""
         # the largest rating of interest: by energy at the lowest level
         largest = f"flexible_energy{level_name(min(self.settings.levels))}_kw"
-        for part, inside in enumerate(self.groups):
-            values = self.out.loc[inside.index, [largest, "firm_kw"]].max(axis=1)
-            open_rows = self.out.loc[inside.index, "firm_status"].isin(
-                ["ok", "censored"]
-            )
-            if not open_rows.any():
-                continue
-            outside = self._outside(part, float(values.max()))
-            least = outside.headroom_kw.min(axis=1)
-            reached = open_rows & (least <= values.to_numpy() * (1.0 + 1e-6))
-            if not reached.any():
-                continue
-            refused = self.out.loc[inside.index[~open_rows]].copy()
-            first = self._rating(part, None, quiet=True)
-            rows = np.flatnonzero(reached)
-            first.rate(empty_rows(inside), rows)
-            calibrated = self._calibrated(inside, outside, rows, first.envelope.grid_kw)
-            self._keep(self._rows(self._rating(part, calibrated)))
-            self.out.loc[refused.index] = refused
+        inside = self.groups[part]
+        values = self.out.loc[inside.index, [largest, "firm_kw"]].max(axis=1)
+        open_rows = _open(self.out.loc[inside.index])
+        if not open_rows.any():
+            return None
+        outside = self._outside(part, float(values.max()))
+        least = outside.headroom_kw.min(axis=1)
+        rows = np.flatnonzero(open_rows & (least <= values.to_numpy() * (1.0 + 1e-6)))
+        if not len(rows):
+            return None
+        first = self._rating(part, None, quiet=True)
+        first.rate(empty_rows(inside), rows)
+        step = outside.headroom_kw[rows].argmin(axis=1)
+        own_kw = first.envelope.grid_kw[np.arange(len(rows)), step]
+        return _Capped(part=part, outside=outside, rows=rows, step=step, own_kw=own_kw)
+
+    def _rate_again(self, batch: list[_Capped]) -> None:
+        """Rate parts again under what AC searches on the whole leave to them."""
+        if not batch:
+            return
+        self._calibrate(batch)
+        parts, refused = [], []
+        for capped in batch:
+            inside = self.groups[capped.part]
+            now = self.out.loc[inside.index]
+            refused.append(now[~_open(now)])
+            parts.append(self._rows(self._rating(capped.part, capped.outside)))
+        self._keep(*parts)
+        self._keep(*refused)
 
     def _outside(self, part: int, enough_kw: float) -> Outside:
         """
@@ -262,28 +301,31 @@ class _SplitRating:
             np.minimum(left, room, out=left)
         return Outside(headroom_kw=left, criterion=names[0], element=names[1])
 
-    def _calibrated(
-        self, inside: pd.DataFrame, outside: Outside, rows: Ints, own_kw: Floats
-    ) -> Outside:
+    def _calibrate(self, batch: list[_Capped]) -> None:
         """Scale what is left outside by AC searches on the whole feeder."""
-        left = outside.headroom_kw.copy()
-        step = left[rows].argmin(axis=1)
-        for held, at, now, case in _whole_cases(self.grid, self.feeder_id, step):
-            del held
-            port = _ports_of(case, inside["port_id"].iloc[rows[at]])
-            start = np.minimum(left[rows[at], step[at]], case.limits.search_cap_kw)
-            most = np.minimum(own_kw[at, step[at]], case.limits.search_cap_kw)
+        owner = np.repeat(np.arange(len(batch)), [len(c.rows) for c in batch])
+        row = np.concatenate([c.rows for c in batch])
+        step = np.concatenate([c.step for c in batch])
+        own_kw = np.concatenate([c.own_kw for c in batch])
+        left = [c.outside.headroom_kw[c.rows, c.step] for c in batch]
+        start_kw = np.concatenate(left)
+        port_id = pd.concat(
+            [self.groups[c.part]["port_id"].iloc[c.rows] for c in batch]
+        )
+        for _, at, now, case in _whole_cases(self.grid, self.feeder_id, step):
+            cap = case.limits.search_cap_kw
+            start, most = np.minimum(start_kw[at], cap), np.minimum(own_kw[at], cap)
             found = largest_passing(
                 case,
-                port,
+                _ports_of(case, port_id.iloc[at]),
                 now,
                 np.minimum(start, most),
                 np.maximum(most, start),
                 self.settings.tolerance_kw,
             )
             factor = np.where(start > 0.0, found.kw / np.maximum(start, 1e-9), 1.0)
-            left[rows[at]] *= factor[:, None]
-        return replace(outside, headroom_kw=left)
+            for item, share in zip(at, factor, strict=True):
+                batch[owner[item]].outside.headroom_kw[row[item]] *= share
 
     def confirm(self) -> None:
         """

@@ -336,7 +336,7 @@ def test_leaving_out_flows_and_ruling_out_counts_do_not_move_the_optimum(tables)
 
 
 @pytest.mark.slow
-@settings(examples(250), derandomize=False)
+@settings(examples(100), derandomize=False)
 @given(problems())
 def test_the_milp_finds_the_optimum_of_enumeration_at_length(tables):
     check_against_enumeration(tables)
