@@ -12,6 +12,7 @@ lowered where that fails.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -217,16 +218,19 @@ class _SplitRating:
     def refuse_beyond(self) -> None:
         """Give no value to loads that act on broken voltages of other leaves."""
         out, time = self.out, self.grid.profiles.time
+        broken = [k for k, told in enumerate(self.reach) if told.broken is not None]
         for part, inside in enumerate(self.groups):
-            drop = self.trunk.head_drop(part, inside)
+            if not broken or inside.empty:
+                continue
+            drop = self.trunk.head_drop(part, inside)[:, broken]
             own = self.own_drop[inside.index].to_numpy() / self.grid.feeder.base_kva
-            for other, told in enumerate(self.reach):
-                if told.broken is None or other == part:
-                    continue
-                acts = drop[:, other] >= self.grid.limits.acts_on * own
-                acts &= _open(out.loc[inside.index])
-                at = inside.index[acts]
-                element, step = told.broken
+            acts = drop >= self.grid.limits.acts_on * own[:, None]
+            acts &= np.array(broken) != part
+            hit = np.flatnonzero(acts.any(axis=1) & _open(out.loc[inside.index]))
+            first = acts[hit].argmax(axis=1)
+            for k in np.unique(first):
+                at, told = inside.index[hit[first == k]], self.reach[broken[k]].broken
+                element, step = ("", 0) if told is None else told
                 out.loc[at, VALUES] = 0.0
                 out.loc[at, ["firm_status", "flexible_status"]] = "none_base_violation"
                 out.loc[at, "limit_criterion"] = "voltage"
@@ -569,6 +573,15 @@ class _Trunk:
             for name in ("limit_criterion", "limit_element"):
                 out.loc[at_ok, name] = self.table[name].iloc[leaf]
 
+    @cached_property
+    def head_impedance(self) -> Floats:
+        """Return the size of the impedance from each port to each head. [pu]"""
+        case = self.case
+        ports = case.feeder.ports.index[case.block.ports]
+        heads = ports.get_indexer(pd.Index(self.split.leaf_ports))
+        z: Floats = np.abs(case.block.impedance[case.block.port_node[heads]])
+        return z
+
     def head_drop(self, part: int, inside: pd.DataFrame) -> Floats:
         """Return the fall of each head's voltage per kW drawn, (n, n_leaf). [pu]"""
         case, split = self.case, self.split
@@ -577,7 +590,7 @@ class _Trunk:
         at = ports.get_indexer(pd.Index(inside["port_id"]))
         if part < len(split.leaves):
             at = np.full(len(inside), heads[part])
-        z = np.abs(case.block.impedance[case.block.port_node[heads]])
+        z = self.head_impedance
         size = np.sqrt(1.0 + case.tan_phi**2) / case.block.base_kva
         drop: Floats = z[:, at].T * size / float(np.abs(case.v).min()) * (1.0 + _LOSSES)
         return drop
