@@ -44,10 +44,11 @@ def split_loads(ports: pd.DataFrame, percent: pd.DataFrame) -> pd.DataFrame:
     ...     {"port_id": ["a"], "kind": "load", "p_kw": [4.0], "q_kvar": [1.0]}
     ... )
     >>> percent = pd.DataFrame({"z_p": [75.0], "i_p": 0.0, "z_q": 100.0, "i_q": 0.0})
-    >>> split_loads(ports, percent)[["port_id", "p_kw", "q_kvar", "p_exponent"]]
-          port_id  p_kw  q_kvar  p_exponent
-    0           a   1.0     0.0         0.0
-    0  part 2: a   3.0     1.0         2.0
+    >>> parts = split_loads(ports, percent).set_index("port_id")
+    >>> parts.loc["a", ["p_kw", "q_kvar", "p_exponent"]].astype(float).tolist()
+    [1.0, 0.0, 0.0]
+    >>> parts.loc["part 2: a", ["p_kw", "q_kvar", "p_exponent"]].astype(float).tolist()
+    [3.0, 1.0, 2.0]
     """
     share = percent.to_numpy(dtype=float) / 100.0
     p = [1.0 - share[:, 0] - share[:, 1], share[:, 1], share[:, 0]]
