@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridsite.siting.conflict_words import requirement_words
+from gridsite.siting.explain import refuse_unreachable
 from gridsite.siting.formulation import build_model
 from gridsite.siting.highs import HighsWorker, shared_worker
 from gridsite.siting.matrix import Matrix, compile_model
@@ -93,11 +94,18 @@ def conflicting_requirements(
     Conflict
         Empty where the problem has a plan after all.
 
+    Raises
+    ------
+    InfeasibleError
+        If hard demand has no site within its latency limit, which alone leaves no
+        plan.
+
     Notes
     -----
     Existing units, lead times and what fits at a single connection are taken as
     they are: they show in what sites can hold.
     """
+    refuse_unreachable(problem)
     reduced = reduce_problem(problem, reductions=False)
     matrix = compile_model(build_model(reduced), reduced, named=True)
     search = _Search(matrix, worker or shared_worker(), time_limit_s)
