@@ -25,7 +25,9 @@ from gridsite.feeder.findings import (
     Finding,
     flag,
 )
+from gridsite.feeder.opendss_circuit import bus_of
 from gridsite.feeder.opendss_engine import solved_circuit
+from gridsite.feeder.opendss_ratings import METRES
 from gridsite.feeder.opendss_script import read_script
 from gridsite.feeder.opendss_words import engine
 from gridsite.units import SQRT3
@@ -37,8 +39,6 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
 
-#: Metres per unit of length, by OpenDSS's number of the unit.
-_METRES = {1: 1609.344, 2: 304.8, 3: 1000.0, 4: 1.0, 5: 0.3048, 6: 0.0254, 7: 0.01}
 
 #: Nodes of a bus above this number are neutrals, by custom.
 _PHASES = 3
@@ -116,7 +116,7 @@ def against_engine(
     base = _base_kv(circuit)
     names = [str(name).lower() for name in circuit.YNodeOrder]
     volts = np.abs(np.asarray(circuit.YNodeVarray).view(np.complex128))
-    kv = np.array([base[_bus(name)] for name in names])
+    kv = np.array([base[bus_of(name)] for name in names])
     known = pd.Series(volts / kv / 1e3, names)
     number = nodes["phases"].replace({"A": "1", "B": "2", "C": "3"})
     ours = pd.Series(pu, nodes["bus"] + "." + number)
@@ -132,10 +132,6 @@ def against_engine(
     good = worst <= RESULT_OFF_PU
     cure = "none needed" if good else "report the circuit: it is not read as meant"
     yield Finding("note" if good else "error", "source engine", at, worst, text, cure)
-
-
-def _bus(name: str) -> str:
-    return str(name).split(".")[0].lower()
 
 
 def _base_kv(circuit: Any) -> dict[str, float]:  # noqa: ANN401
@@ -158,7 +154,7 @@ def _bases(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
         buses = circuit.ActiveCktElement.BusNames
         for winding in range(transformer.NumWindings):
             transformer.Wdg = winding + 1
-            bus = _bus(buses[winding])
+            bus = bus_of(buses[winding])
             label = f"transformer.{transformer.Name} winding {winding + 1}"
             ends.append((label, float(transformer.kV), base.get(bus, np.nan), bus))
     rows = pd.DataFrame(ends, columns=["label", "kv", "base", "bus"])
@@ -173,7 +169,7 @@ def _load_voltages(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
     base = _base_kv(circuit)
     loads = []
     for load in circuit.Loads:
-        bus = _bus(circuit.ActiveCktElement.BusNames[0])
+        bus = bus_of(circuit.ActiveCktElement.BusNames[0])
         loads.append((f"load.{load.Name}", load.kV, base.get(bus)))
     rows = pd.DataFrame(loads, columns=["label", "kv", "base"])
     rows = rows.astype({"kv": float, "base": float})
@@ -192,7 +188,7 @@ def _phases(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
     yield from flag("phases", rows, bad, words=OPENDSS_CHECKS)
     halves = []
     for transformer in circuit.Transformers:
-        buses = [_bus(name) for name in circuit.ActiveCktElement.BusNames]
+        buses = [bus_of(name) for name in circuit.ActiveCktElement.BusNames]
         split = len(buses) == _PHASES and buses[1] == buses[2]
         halves.append((f"transformer.{transformer.Name}", split))
     rows = pd.DataFrame(halves, columns=["label", "split"])
@@ -233,7 +229,7 @@ def _sizes(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
     shown += rows["kvar"].map(", {:.6g} kvar".format)
     yield from flag("power factor", rows, rows["kvar"].abs() > size, shown)
     lines = [
-        (f"line.{line.Name}", _METRES.get(int(line.Units), np.nan) * line.Length)
+        (f"line.{line.Name}", METRES.get(int(line.Units), np.nan) * line.Length)
         for line in circuit.Lines
         if not line.IsSwitch
     ]
@@ -274,8 +270,8 @@ def _coordinates(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
     at = {place[0]: place[1:] for place in places if place is not None}
     ends = []
     for line in circuit.Lines:
-        first, second = _bus(line.Bus1), _bus(line.Bus2)
-        metres = _METRES.get(int(line.Units), np.nan) * float(line.Length)
+        first, second = bus_of(line.Bus1), bus_of(line.Bus2)
+        metres = METRES.get(int(line.Units), np.nan) * float(line.Length)
         if first in at and second in at and metres > 1.0:
             ends.append((*at[first], *at[second], metres))
     if not ends:

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyproj
 
+from gridsite.feeder.opendss_circuit import bus_of
 from gridsite.feeder.opendss_ratings import METRES
 
 #: A line's straight distance over its length, where degrees are degrees.
@@ -64,7 +65,7 @@ def _distance_over_length(circuit: Any, places: pd.DataFrame) -> float:  # noqa:
     """Return the median distance of lines' ends over their length."""
     rows = []
     for line in circuit.Lines:
-        ends = [str(n).split(".")[0].lower() for n in (line.Bus1, line.Bus2)]
+        ends = [bus_of(name) for name in (line.Bus1, line.Bus2)]
         metres = METRES.get(int(line.Units), np.nan) * float(line.Length)
         if all(end in places.index for end in ends) and metres > 1.0:
             rows.append((*ends, metres))

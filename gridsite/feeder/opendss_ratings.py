@@ -8,6 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from gridsite.feeder.opendss_circuit import bus_of
+
 #: What OpenDSS takes where a line has no ampacity of its own: not a rating. [A]
 DEFAULT_AMPS = 400.0
 
@@ -113,7 +115,7 @@ def centre_tapped(circuit: Any, transformer: Any) -> bool:  # noqa: ANN401
         Whether it has one phase and two secondaries at one bus.
     """
     element = circuit.ActiveCktElement
-    buses = [str(name).split(".")[0].lower() for name in element.BusNames]
+    buses = [bus_of(name) for name in element.BusNames]
     halves = 3
     return (
         transformer.NumWindings == halves
