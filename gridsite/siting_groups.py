@@ -113,6 +113,33 @@ def utility_of(config: StudyConfig, feeder_id: str) -> UtilitySection | None:
     return rest
 
 
+def utility_prices(config: StudyConfig, feeder_id: str) -> tuple[float, float]:
+    """
+    Return what a utility charges at a feeder.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+    feeder_id : str
+        The feeder.
+
+    Returns
+    -------
+    energy : float
+        Price of energy. [money/kWh]
+    charge : float
+        Demand charge. [money/(kW a)]
+    """
+    economics, utility = config.economics, utility_of(config, feeder_id)
+    energy = None if utility is None else utility.energy_price_per_kwh
+    charge = None if utility is None else utility.demand_charge_per_kw_year
+    return (
+        economics.building_energy_price_per_kwh if energy is None else energy,
+        economics.demand_charge_per_kw_year if charge is None else charge,
+    )
+
+
 def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
     """
     Return the groups of a study's sites.

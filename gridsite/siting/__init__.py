@@ -4,12 +4,11 @@ from gridsite.siting.audit import recomputed_cost
 from gridsite.siting.check import check_plan
 from gridsite.siting.conflict import Conflict, conflicting_requirements
 from gridsite.siting.costs import (
-    Economics,
     arc_cost_terms,
-    present_capital,
     site_cost_terms,
     unit_cost_terms,
 )
+from gridsite.siting.economics import Economics, present_capital
 from gridsite.siting.plan import Plan
 from gridsite.siting.problem import (
     SitingProblem,

@@ -81,19 +81,13 @@ import numpy as np
 import pandas as pd
 import pyomo.environ as pyo
 
-from gridsite.siting.expressions import linear, packing, positions, weighted
-from gridsite.siting.formulation_losses import (
-    backup_capacity,
-    backup_met,
-    backup_variables,
-    largest_site,
+from gridsite.siting import (
+    formulation_losses,
+    formulation_money,
+    formulation_service,
+    formulation_time,
 )
-from gridsite.siting.formulation_time import (
-    installation_rate,
-    one_upgrade,
-    units_stay,
-    upgrades_stay,
-)
+from gridsite.siting.expressions import linear, packing
 
 if TYPE_CHECKING:
     from scipy import sparse
@@ -120,7 +114,6 @@ def build_model(problem: ReducedProblem) -> pyo.ConcreteModel:
     """
     model = pyo.ConcreteModel("siting")
     _variables(model, problem)
-    _cost(model, problem)
     for add in CONSTRAINTS.values():
         add(model, problem)
     return model
@@ -172,50 +165,7 @@ def _variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     model.is_upgraded = pyo.Var(
         range(len(can)), domain=pyo.Binary, bounds=lambda _, u: (0, can[u])
     )
-    backup_variables(model, problem)
-
-
-def _cost(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """Add the net present cost, in scaled money."""
-    scale = money_scale(problem)
-    terms = [
-        *_capital(model, problem),
-        *weighted(problem.options["running"], model.units),
-        *weighted(problem.flows["cost"], model.flow),
-        *weighted(problem.demands["unserved_cost"], model.unserved),
-    ]
-    scaled = linear([(cost / scale, variable) for cost, variable in terms])
-    model.cost = pyo.Objective(expr=scaled + problem.constant / scale)
-
-
-def _demand_met(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """Let every demand flow somewhere or, where allowed, stay unserved."""
-    flows = positions(problem.flows["demand"])
-    demand = problem.demands["demand_it_kw"].tolist()
-
-    def rule(_: pyo.ConcreteModel, d: int) -> Any:  # noqa: ANN401
-        terms = [(1.0, model.flow[k]) for k in flows.get(d, [])]
-        if d in model.unserved:
-            terms.append((1.0, model.unserved[d]))
-        return linear(terms) == demand[d]
-
-    model.demand_met = pyo.Constraint(range(len(demand)), rule=rule)
-
-
-def _compute_capacity(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """Fit what flows to a pool into the IT power of its units."""
-    flows, options = (
-        positions(problem.flows["pool"]),
-        positions(problem.options["pool"]),
-    )
-    it_kw = problem.options["it_kw"].tolist()
-
-    def rule(_: pyo.ConcreteModel, p: int) -> Any:  # noqa: ANN401
-        terms = [(1.0, model.flow[k]) for k in flows[p]]
-        terms += [(-it_kw[m], model.units[m]) for m in options[p]]
-        return linear(terms) <= 0.0
-
-    model.compute_capacity = pyo.Constraint(sorted(flows), rule=rule)
+    formulation_losses.backup_variables(model, problem)
 
 
 def _open_link(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
@@ -302,99 +252,10 @@ def _group_link(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     model.group_link = pyo.Constraint(linked, rule=rule)
 
 
-def _share_within_target(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """Serve enough of each workload within its latency target."""
-    flows = problem.flows
-    kind = problem.demands["share_class"].to_numpy()[flows["demand"]]
-    members = positions(pd.Series(kind))
-    within = flows["within"].tolist()
-
-    def rule(_: pyo.ConcreteModel, w: str) -> Any:  # noqa: ANN401
-        least = float(problem.shares[w])
-        terms = [(float(within[k]) - least, model.flow[k]) for k in members[w]]
-        return linear(terms) >= 0.0
-
-    mixed = [
-        w
-        for w in problem.shares.index
-        if not all(within[k] for k in members.get(w, []))
-    ]
-    model.share_within_target = pyo.Constraint(mixed, rule=rule)
-
-
-def _local_share(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """Serve enough of each zone's demand within its own area."""
-    members = positions(problem.flows["demand"])
-    local = problem.flows["local"].tolist()
-    least = problem.demands["local_share"].tolist()
-
-    def rule(_: pyo.ConcreteModel, d: int) -> Any:  # noqa: ANN401
-        terms = [(float(local[k]) - least[d], model.flow[k]) for k in members[d]]
-        return linear(terms) >= 0.0
-
-    mixed = [
-        d
-        for d, share in enumerate(least)
-        if share > 0.0 and not all(local[k] for k in members.get(d, []))
-    ]
-    model.local_share = pyo.Constraint(mixed, rule=rule)
-
-
-def _budget(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """Fit the capital of all that is new into the budget, in scaled money."""
-    terms = _capital(model, problem)
-    if problem.budget is None or not terms:
-        return
-    scale = money_scale(problem)
-    budget = problem.budget - problem.constant
-    spent = linear([(cost / scale, variable) for cost, variable in terms])
-    model.budget = pyo.Constraint(expr=spent <= budget / scale)
-
-
-def money_scale(problem: ReducedProblem) -> float:
-    """
-    Return the power of ten that brings the median cost to between 1 and 10.
-
-    Parameters
-    ----------
-    problem : ReducedProblem
-        Costs are taken from its options, flows, sites, groups and upgrades.
-
-    Returns
-    -------
-    float
-        Money per unit of scaled money; 1 where nothing costs anything.
-    """
-    costs = np.concatenate(
-        [
-            problem.options["capital"] + problem.options["running"],
-            problem.flows["cost"],
-            problem.sites["fixed_capital"],
-            problem.groups["onboarding_cost"],
-            problem.upgrades["capital"],
-            problem.demands["unserved_cost"].dropna(),
-        ]
-    )
-    costs = np.abs(costs[costs != 0.0])
-    return float(10.0 ** np.floor(np.log10(np.median(costs)))) if len(costs) else 1.0
-
-
-def _capital(
-    model: pyo.ConcreteModel, problem: ReducedProblem
-) -> list[tuple[float, Any]]:
-    """Return the terms of capital; those of units count existing ones too."""
-    return [
-        *weighted(problem.sites["fixed_capital"], model.is_open),
-        *weighted(problem.groups["onboarding_cost"], model.is_onboarded),
-        *weighted(problem.options["capital"], model.units),
-        *weighted(problem.upgrades["capital"], model.is_upgraded),
-    ]
-
-
-#: What builds each constraint, by the name of its component.
+#: What builds the objective and each constraint, by the name of its component.
 CONSTRAINTS = {
-    "demand_met": _demand_met,
-    "compute_capacity": _compute_capacity,
+    **formulation_money.CONSTRAINTS,
+    **formulation_service.CONSTRAINTS,
     "open_link": _open_link,
     "own_limit": _own_limit,
     "site_power": _site_power,
@@ -403,14 +264,6 @@ CONSTRAINTS = {
     "group_units": _group_units,
     "group_power": _group_power,
     "group_link": _group_link,
-    "share_within_target": _share_within_target,
-    "local_share": _local_share,
-    "budget": _budget,
-    "units_stay": units_stay,
-    "installation_rate": installation_rate,
-    "upgrades_stay": upgrades_stay,
-    "one_upgrade": one_upgrade,
-    "largest_site": largest_site,
-    "backup_met": backup_met,
-    "backup_capacity": backup_capacity,
+    **formulation_time.CONSTRAINTS,
+    **formulation_losses.CONSTRAINTS,
 }

@@ -1,4 +1,4 @@
-"""The part of the siting model about the loss of a site or a group of sites."""
+"""Constraints of the siting model on the loss of a site or a group of sites."""
 
 from __future__ import annotations
 
@@ -18,25 +18,29 @@ if TYPE_CHECKING:
 _MOST_BACKUPS = 2_000_000
 
 
-def backup_pairs(problem: ReducedProblem) -> pd.DataFrame:
+def backup_variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     """
-    Return which flows there may be after which loss.
+    Add flows after a loss, and the largest site of each pool that may lose one.
 
     Parameters
     ----------
+    model : pyomo.environ.ConcreteModel
+        The model.
     problem : ReducedProblem
         Sets and parameters.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``loss, flow, demand, pool``: flows of demand that has to survive it.
-
-    Raises
-    ------
-    ConfigError
-        If there are more than two million.
     """
+    pairs = _backup_pairs(problem)
+    most = problem.demands["demand_it_kw"].to_numpy()[pairs["demand"]].tolist()
+    model.backup = pyo.Var(range(len(pairs)), bounds=lambda _, i: (0.0, most[i]))
+    options = problem.options
+    site = (options["it_kw"] * options["upper"]).groupby(options["site"]).sum()
+    of_pool = site.groupby(options.groupby("site")["pool"].first()).max().to_dict()
+    pools = sorted(set(problem.losses["pool"]) - {-1})
+    model.largest = pyo.Var(pools, bounds=lambda _, p: (0.0, of_pool[p]))
+
+
+def _backup_pairs(problem: ReducedProblem) -> pd.DataFrame:
+    """Return which flows there may be after which loss, at most two million."""
     flows = problem.flows[["demand", "pool"]].reset_index(names="flow")
     demand = problem.demands[["period", "redundancy"]]
     of_flow = demand.loc[flows["demand"]].reset_index(drop=True)
@@ -58,38 +62,8 @@ def backup_pairs(problem: ReducedProblem) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)[["loss", "flow", "demand", "pool"]]
 
 
-def backup_variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """
-    Add flows after a loss, and the largest site of each pool that may lose one.
-
-    Parameters
-    ----------
-    model : pyomo.environ.ConcreteModel
-        The model.
-    problem : ReducedProblem
-        Sets and parameters.
-    """
-    pairs = backup_pairs(problem)
-    most = problem.demands["demand_it_kw"].to_numpy()[pairs["demand"]].tolist()
-    model.backup = pyo.Var(range(len(pairs)), bounds=lambda _, i: (0.0, most[i]))
-    options = problem.options
-    site = (options["it_kw"] * options["upper"]).groupby(options["site"]).sum()
-    of_pool = site.groupby(options.groupby("site")["pool"].first()).max().to_dict()
-    pools = sorted(set(problem.losses["pool"]) - {-1})
-    model.largest = pyo.Var(pools, bounds=lambda _, p: (0.0, of_pool[p]))
-
-
-def largest_site(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """
-    Let no site of a pool be larger than its largest.
-
-    Parameters
-    ----------
-    model : pyomo.environ.ConcreteModel
-        The model.
-    problem : ReducedProblem
-        Sets and parameters.
-    """
+def _largest_site(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Let no site of a pool be larger than its largest."""
     options = problem.options
     it_kw = options["it_kw"].tolist()
     members = positions(options["site"])
@@ -103,18 +77,9 @@ def largest_site(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     model.largest_site = pyo.Constraint(sites, rule=rule)
 
 
-def backup_met(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """
-    Serve after every loss what was served before it.
-
-    Parameters
-    ----------
-    model : pyomo.environ.ConcreteModel
-        The model.
-    problem : ReducedProblem
-        Sets and parameters.
-    """
-    pairs = backup_pairs(problem)
+def _backup_met(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Serve after every loss what was served before it."""
+    pairs = _backup_pairs(problem)
     members = pairs.groupby(["loss", "demand"]).indices
     need = problem.demands["demand_it_kw"].tolist()
     demands = problem.demands
@@ -136,18 +101,9 @@ def backup_met(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     model.backup_met = pyo.Constraint(wanted, rule=rule)
 
 
-def backup_capacity(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """
-    Fit what flows after a loss into what is left of each pool.
-
-    Parameters
-    ----------
-    model : pyomo.environ.ConcreteModel
-        The model.
-    problem : ReducedProblem
-        Sets and parameters.
-    """
-    pairs = backup_pairs(problem)
+def _backup_capacity(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Fit what flows after a loss into what is left of each pool."""
+    pairs = _backup_pairs(problem)
     members: dict[Any, Any] = dict(pairs.groupby(["loss", "pool"]).indices)
     it_kw = problem.options["it_kw"].tolist()
     options = positions(problem.options["pool"])
@@ -165,3 +121,11 @@ def backup_capacity(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
         return linear(terms) <= 0.0
 
     model.backup_capacity = pyo.Constraint(sorted(members), rule=rule)
+
+
+#: What builds each constraint, by the name of its component.
+CONSTRAINTS = {
+    "largest_site": _largest_site,
+    "backup_met": _backup_met,
+    "backup_capacity": _backup_capacity,
+}

@@ -1,4 +1,4 @@
-"""The part of the siting model about deployment over time, and upgrades."""
+"""Constraints of the siting model on deployment over time, and on upgrades."""
 
 from __future__ import annotations
 
@@ -12,31 +12,13 @@ if TYPE_CHECKING:
     from gridsite.siting.reduce import ReducedProblem
 
 
-def units_stay(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """
-    Let units that stand go on standing.
-
-    Parameters
-    ----------
-    model : pyomo.environ.ConcreteModel
-        The model.
-    problem : ReducedProblem
-        Sets and parameters.
-    """
+def _units_stay(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Let units that stand go on standing."""
     model.units_stay = stay(model.units, problem.options["before"])
 
 
-def installation_rate(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """
-    Cap the units that are added at buildings in a period.
-
-    Parameters
-    ----------
-    model : pyomo.environ.ConcreteModel
-        The model.
-    problem : ReducedProblem
-        Sets and parameters.
-    """
+def _installation_rate(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Cap the units that are added at buildings in a period."""
     options = problem.options
     paced = options[options["paced"]]
     members = positions(options["period"].where(options["paced"], -1))
@@ -52,29 +34,20 @@ def installation_rate(model: pyo.ConcreteModel, problem: ReducedProblem) -> None
     model.installation_rate = pyo.Constraint(limited, rule=rule)
 
 
-def upgrades_stay(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """
-    Let upgrades that stand go on standing.
-
-    Parameters
-    ----------
-    model : pyomo.environ.ConcreteModel
-        The model.
-    problem : ReducedProblem
-        Sets and parameters.
-    """
+def _upgrades_stay(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Let upgrades that stand go on standing."""
     model.upgrades_stay = stay(model.is_upgraded, problem.upgrades["before"])
 
 
-def one_upgrade(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
-    """
-    Build one of two upgrades that exclude each other.
-
-    Parameters
-    ----------
-    model : pyomo.environ.ConcreteModel
-        The model.
-    problem : ReducedProblem
-        Sets and parameters.
-    """
+def _one_upgrade(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Build one of two upgrades that exclude each other."""
     model.one_upgrade = at_most_one(problem.excluded, model.is_upgraded)
+
+
+#: What builds each constraint, by the name of its component.
+CONSTRAINTS = {
+    "units_stay": _units_stay,
+    "installation_rate": _installation_rate,
+    "upgrades_stay": _upgrades_stay,
+    "one_upgrade": _one_upgrade,
+}

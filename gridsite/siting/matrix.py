@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
-from gridsite.siting.formulation import money_scale
+from gridsite.siting.formulation_money import money_scale
 
 if TYPE_CHECKING:
     import pyomo.environ as pyo

@@ -23,6 +23,7 @@ from scipy import sparse
 
 from gridsite.siting import formulation
 from gridsite.siting import matrix as matrix_module
+from gridsite.siting.formulation_money import money_scale
 from gridsite.siting.reduce import ReducedProblem
 
 HERE = Path(__file__).parent
@@ -147,8 +148,7 @@ def reduced():
 def test_constraint_reads_as_written(reduced, name, tmp_path):
     model = pyo.ConcreteModel()
     formulation._variables(model, reduced)
-    build = formulation.CONSTRAINTS.get(name, formulation._cost)
-    build(model, reduced)
+    formulation.CONSTRAINTS[name](model, reduced)
     if name != "cost":
         model.nothing = pyo.Objective(expr=0.0)
     written = tmp_path / f"{name}.lp"
@@ -162,7 +162,7 @@ def test_a_changed_coefficient_is_seen(reduced, tmp_path):
     formulation._variables(model, reduced)
     model.nothing = pyo.Objective(expr=0.0)
     reduced.options.loc[1, "it_kw"] = 26.5
-    formulation._compute_capacity(model, reduced)
+    formulation.CONSTRAINTS["compute_capacity"](model, reduced)
     written = tmp_path / "compute_capacity.lp"
     model.write(str(written), io_options={"symbolic_solver_labels": True})
     base, made = load_and_compare_lp_baseline(
@@ -211,7 +211,7 @@ def test_the_elastic_model_counts_unserved_hard_demand_alone(reduced):
 
 
 def test_money_is_scaled_by_a_power_of_ten(reduced):
-    assert formulation.money_scale(reduced) == 1.0
+    assert money_scale(reduced) == 1.0
     reduced.flows["cost"] *= 1e6
     reduced.options["capital"] *= 1e6
-    assert formulation.money_scale(reduced) in (1e5, 1e6)
+    assert money_scale(reduced) in (1e5, 1e6)
