@@ -39,22 +39,8 @@ def sized_central(config: StudyConfig) -> StudyConfig:
     -------
     StudyConfig
         A site with ``scale_exponent`` below 1 is replaced by its pieces.
-
-    Raises
-    ------
-    ConfigError
-        If a workload has to survive the loss of a site alone while the pieces
-        of one are several.
     """
     pieces = [piece for central in config.central for piece in _pieces(central)]
-    if len(pieces) > len(config.central) and any(
-        w.redundancy == 1 for w in config.workloads
-    ):
-        msg = (
-            "workloads.redundancy 1 counts the sizes of a central site as several "
-            "sites; use 2, which loses all of them together"
-        )
-        raise ConfigError(msg)
     return config.model_copy(update={"central": pieces})
 
 
@@ -168,6 +154,7 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
 
     def add(group_id: str, kind: str, members: pd.Series[str], **caps: Any) -> None:  # noqa: ANN401
         none = {"max_units": np.nan, "max_kw": np.nan, "onboarding_cost": 0.0}
+        none |= {"one_site": False}
         given = {k: np.nan if v is None else v for k, v in caps.items()}
         rows.extend(
             {"group_id": group_id, "site_id": site, "kind": kind} | none | given
@@ -191,7 +178,7 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
         if len(pieces) > 1 or pieces[0].grid_limit_kw is not None:
             names = pd.Series([c.site_id for c in pieces])
             limit = pieces[0].grid_limit_kw
-            add(f"grid connection of {place}", "area", names, max_kw=limit)
+            add(f"central site {place}", "area", names, max_kw=limit, one_site=True)
     if any(w.redundancy == 2 for w in config.workloads):
         for feeder, part in buildings.groupby("feeder_id"):
             add(f"feeder {feeder}", "feeder", part["site_id"])

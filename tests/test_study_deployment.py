@@ -268,6 +268,29 @@ energy_price_per_kwh = 0.1
         assert left.min() >= need - 1e-6
         assert free.plan.status == safe.plan.status == "optimal"
 
+    def test_a_sized_central_site_is_lost_whole(self, study):
+        """Batch survives the loss of any one site; central has four sizes."""
+        sized = "block_kw = 5.0\nscale_exponent = 0.95"
+        found = run_study(
+            study(
+                ALONE,
+                ("it_kw_per_user = 4.0", "it_kw_per_user = 0.2"),
+                ("it_kw_per_user = 1.0", "it_kw_per_user = 1.0\nredundancy = 1"),
+                ('site_kinds = ["central"]', 'site_kinds = ["building", "central"]'),
+                ("block_kw = 25.0", sized),
+                added('[[utilities]]\nname = "own"\nmax_units = 2\n'),
+            )
+        )
+        plan = found.results.plan
+        sites = found.results.sites.set_index("site_id")
+        place = plan["site_id"].map(sites["area"]).where(plan["port_id"] == "")
+        place = place.fillna(plan["site_id"])
+        left = plan["it_kw"].sum() - plan.groupby(place)["it_kw"].sum()
+        assert (sites["area"] == "north").sum() == 4
+        assert (left >= 20.0 - 1e-6).all()
+        assert (plan["port_id"] == "").any()
+        assert (place != "north").any()
+
     def test_a_share_of_the_demand_stays_local(self, study):
         far = ('site_kinds = ["central"]', 'site_kinds = ["building", "central"]')
         local = ("it_kw_per_user = 1.0", "it_kw_per_user = 1.0\nmin_local_share = 0.3")

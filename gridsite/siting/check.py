@@ -339,9 +339,14 @@ def _loss_checks(
         return []
     capacity = units.groupby(["period", "site_id"])["it_total"].sum()
     parts = []
+    inside = problem.groups.groupby("group_id")["site_id"].agg(list).to_dict()
+    one = {}
+    if "one_site" in problem.groups:
+        names = problem.groups.loc[problem.groups["one_site"], "group_id"]
+        one = {name: inside[name] for name in names}
     for most, name, sets in (
-        (1, "site", {s: [s] for s in problem.sites["site_id"]}),
-        (2, "group", problem.groups.groupby("group_id")["site_id"].agg(list).to_dict()),
+        (1, "site", {s: [s] for s in problem.sites["site_id"]} | one),
+        (2, "group", inside),
     ):
         names = redundancy.index[redundancy >= most]
         flows = assignment[assignment["workload"].isin(names)]

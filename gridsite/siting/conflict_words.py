@@ -161,7 +161,8 @@ class _Words:
             sites = self.reduced.sites
             what = f"site {_list(sites.loc[sites['pool'] == loss['pool'], 'site_id'])}"
         else:
-            what = f"group {self.reduced.groups.loc[loss['group'], 'group_id']!r}"
+            group = self.reduced.groups.loc[loss["group"]]
+            what = f"{'site' if group['one_site'] else 'group'} {group['group_id']!r}"
         demands = self.reduced.demands
         needs = demands.loc[demands["redundancy"] >= loss["redundancy"], "workload"]
         kinds = _list(sorted(set(needs)))

@@ -208,14 +208,17 @@ def _arc_faults(problem: SitingProblem) -> list[str]:
 
 
 def _group_faults(groups: pd.DataFrame) -> list[str]:
-    columns = ["kind", "max_units", "max_kw", "onboarding_cost"]
+    columns = ["kind", "max_units", "max_kw", "onboarding_cost", "one_site"]
+    columns = [c for c in columns if c in groups]
     values = groups.groupby("group_id")[columns].nunique(dropna=False)
     mixed = values.index[(values > 1).any(axis=1)].to_series()
-    if mixed.empty:
-        return []
-    return [
-        f"table 'groups': different caps or costs within group {first_names(mixed)}"
-    ]
+    faults = []
+    if len(mixed):
+        named = first_names(mixed)
+        faults.append(f"table 'groups': different caps or costs within group {named}")
+    if "one_site" in groups and groups["one_site"].dtype != bool:
+        faults.append("table 'groups': one_site must be True or False everywhere")
+    return faults
 
 
 def _money_faults(problem: SitingProblem) -> list[str]:

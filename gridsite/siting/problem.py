@@ -110,7 +110,9 @@ class SitingProblem:
         What one kW at a connection takes of a row.
     groups : pandas.DataFrame, optional
         Caps over groups of sites; ``onboarding_cost`` is capital, paid once
-        when a group without existing units gets its first. Default: none.
+        when a group without existing units gets its first. Where an optional
+        column ``one_site`` is True, redundancy takes the group for one site (the
+        sizes of a central site). Default: none.
     upgrades, upgrade_effects : pandas.DataFrame, optional
         Works on the grid that can be paid for once, and the headroom that each
         adds to every row it touches; it stands from period ``lead_periods`` on.

@@ -82,7 +82,7 @@ class ReducedProblem:
     row_terms : scipy.sparse.csr_array
         Share of each row that one unit of each option takes.
     groups : pandas.DataFrame
-        ``group_id, period, max_units, max_kw, onboarding_cost, priced``.
+        ``group_id, period, max_units, max_kw, onboarding_cost, priced, one_site``.
     members : pandas.DataFrame
         ``group, option`` pairs.
     upgrades : pandas.DataFrame

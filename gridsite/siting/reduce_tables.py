@@ -232,6 +232,7 @@ def group_table(
     first = ~every["group_id"].duplicated()
     weights = telescoped(capital_by_period(problem, "groups")[:, every.index[first]])
     once = every[first].reset_index(drop=True)
+    once["one_site"] = once.get("one_site", pd.Series(data=False, index=once.index))
     groups = _each_period(problem, once, onboarding_cost=weights)
     names = pd.Index(once["group_id"])
     found = options.reset_index(names="option")
@@ -268,7 +269,8 @@ def loss_table(
 
     Notes
     -----
-    Within a pool the loss of the site with most capacity is the worst.
+    Within a pool the loss of the site with most capacity is the worst. A group
+    that is one site (``one_site``) is lost like a site.
     """
     redundancy = demands["redundancy"].to_numpy()
     period = demands["period"].to_numpy()
@@ -279,12 +281,13 @@ def loss_table(
     pools = pd.DataFrame({"period": period[used["demand"]], "pool": used["pool"]})
     pools = pools.drop_duplicates().assign(group=-1, redundancy=1)
     parts = [pools]
-    if (redundancy >= 2).any():
-        used = flows[redundancy[flows["demand"]] >= 2]
-        pool = options["pool"].to_numpy()[members["option"]]
+    pool = options["pool"].to_numpy()[members["option"]]
+    for level, wanted in ((1, groups["one_site"]), (2, ~groups["one_site"])):
+        used = flows[redundancy[flows["demand"]] >= level]
         hit = members.loc[np.isin(pool, used["pool"]), "group"].unique()
-        own = groups.loc[hit, ["period"]].assign(pool=-1, group=hit, redundancy=2)
-        parts.append(own)
+        hit = hit[wanted.to_numpy()[hit]]
+        own = groups.loc[hit, ["period"]]
+        parts.append(own.assign(pool=-1, group=hit, redundancy=level))
     table = pd.concat(parts, ignore_index=True).astype(int)
     return table.sort_values(["period", "pool", "group"], ignore_index=True)
 

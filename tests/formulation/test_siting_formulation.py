@@ -115,6 +115,7 @@ def reduced():
                 "max_units": [2.0, nan],
                 "max_kw": [nan, 60.0],
                 "onboarding_cost": [4.0, 0.0],
+                "one_site": [False, False],
                 "priced": [True, False],
             }
         ),

@@ -131,6 +131,7 @@ def problems(draw):
         "max_units": pick(np.nan, np.nan, 3.0),
         "max_kw": np.nan,
         "onboarding_cost": pick(0.0, 25.0),
+        "one_site": pick(False, False, True),
     }
     groups = [
         {"group_id": "g", "site_id": b, "kind": "feeder"} | caps
@@ -304,6 +305,14 @@ class Ways:
         return pd.Series(it_kw).groupby(self.options["site_id"].to_numpy()).sum()
 
 
+def one_site(p):
+    """Return the groups that are lost like a site."""
+    if "one_site" not in p.groups:
+        return []
+    whole = p.groups[p.groups["one_site"]]
+    return whole.groupby("group_id")["site_id"].agg(list).tolist()
+
+
 def service(p, t, capacity):
     """Return the least cost of serving a period's demand, losses survived."""
     key = ["zone_id", "workload"]
@@ -319,7 +328,7 @@ def service(p, t, capacity):
     n, m = len(arcs), len(need)
     events = []
     for level, sets in (
-        (1, [[s] for s in p.sites["site_id"]]),
+        (1, [[s] for s in p.sites["site_id"]] + one_site(p)),
         (2, p.groups.groupby("group_id")["site_id"].agg(list).tolist()),
     ):
         if (need["redundancy"] >= level).any():

@@ -1,6 +1,6 @@
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -22,6 +22,7 @@ from gridsite.siting import (
     solve,
 )
 from gridsite.siting.highs import Answer, HighsWorker, shared_worker
+from gridsite.siting.presets import facility_location
 
 
 def counts(plan):
@@ -569,3 +570,15 @@ def test_a_replay_that_repeats_a_row_name_is_refused(problem, records):
     grid = Repeating(records, -1.0, tighten=lambda draw: max(draw - 12.0, 0.0))
     with pytest.raises(DataError, match="twice"):
         solve(problem(), replay=grid)
+
+
+def test_parts_of_one_site_do_not_stand_in_for_each_other():
+    """Two halls for 1 each are one site; what survives its loss costs 100."""
+    apart = facility_location([1, 1, 100], [10, 10, 10], [10], [[0], [0], [0]])
+    safe = replace(apart, workloads=apart.workloads.assign(redundancy=1))
+    assert solve(safe, gap=0.0).objective == pytest.approx(2.0)
+    halls = pd.DataFrame({"group_id": "halls", "site_id": ["s0", "s1"], "kind": "area"})
+    halls = halls.assign(
+        max_units=np.nan, max_kw=np.nan, onboarding_cost=0.0, one_site=True
+    )
+    assert solve(replace(safe, groups=halls), gap=0.0).objective == pytest.approx(101.0)

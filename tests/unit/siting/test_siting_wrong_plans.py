@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from gridsite.errors import DataError
 from gridsite.siting import SitingProblem, check_plan, solve
 from gridsite.siting.audit import recomputed_cost
 
@@ -204,6 +205,21 @@ def test_a_lost_group_without_a_stand_in_is_found(tables, records):
     found = check_plan(problem, plan.plan, plan.assignment, plan.upgrades)
     assert set(found["requirement"]) == {"survives the loss of a group"}
     assert found["where"].tolist() == ["f / 0", "f / 1"]
+
+
+def test_a_site_of_several_parts_that_is_lost_without_a_stand_in_is_found(
+    tables, records
+):
+    """Redundancy 1 takes both buildings for one site once they are one."""
+    groups = [records.group("f", b, one_site=True) for b in ("b1", "b2")]
+    groups = pd.DataFrame(groups).astype({"max_units": float, "max_kw": float})
+    plan = solve(SitingProblem(**tables), gap=0.0)
+    whole = SitingProblem(**tables | {"groups": groups})
+    found = check_plan(whole, plan.plan, plan.assignment, plan.upgrades)
+    assert set(found["requirement"]) == {"survives the loss of a site"}
+    assert found["where"].tolist() == ["f / 0", "f / 1"]
+    with pytest.raises(DataError, match="different caps or costs within group 'f'"):
+        SitingProblem(**tables | {"groups": groups.assign(one_site=[True, False])})
 
 
 def test_a_budget_that_upgrades_pass_is_found(tables):
