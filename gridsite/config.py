@@ -310,6 +310,7 @@ class WorkloadSection(_Section):
     unserved_cost: NotNegative | None = None
     latency_price_per_ms_it_kw_year: NotNegative = 0.0
     min_local_share: Share = 0.0
+    single_source: bool = False
     redundancy: Literal[0, 1, 2] = 0
     site_kinds: list[Literal["building", "central"]] = ["building", "central"]
 

@@ -137,6 +137,7 @@ def workload_rows(config: StudyConfig) -> pd.DataFrame:
             "unserved_cost": np.nan if w.unserved_cost is None else w.unserved_cost,
             "redundancy": w.redundancy,
             "min_local_share": w.min_local_share,
+            "single_source": w.single_source,
             "it_kw_per_user": w.it_kw_per_user,
         }
         for w in config.workloads

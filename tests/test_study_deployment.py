@@ -291,6 +291,16 @@ energy_price_per_kwh = 0.1
         assert (plan["port_id"] == "").any()
         assert (place != "north").any()
 
+    def test_every_zone_of_a_single_source_workload_has_one_site(self, study):
+        few = ("it_kw_per_user = 4.0", "it_kw_per_user = 1.0\nsingle_source = true")
+        found = run_study(study(ALONE, few))
+        flow = found.results.assignment
+        real = flow[flow["workload"] == "real-time"]
+        assert real["zone_id"].is_unique
+        need = found.results.demand.set_index(["zone_id", "workload"])["demand_it_kw"]
+        at = pd.MultiIndex.from_frame(real[["zone_id", "workload"]])
+        assert real["it_kw"].tolist() == pytest.approx(need[at].tolist())
+
     def test_a_share_of_the_demand_stays_local(self, study):
         far = ('site_kinds = ["central"]', 'site_kinds = ["building", "central"]')
         local = ("it_kw_per_user = 1.0", "it_kw_per_user = 1.0\nmin_local_share = 0.3")

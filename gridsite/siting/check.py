@@ -68,6 +68,7 @@ def check_plan(
         *_grid_checks(problem, units, built),
         *_service_checks(problem, units, assignment),
         *_local_checks(problem, assignment),
+        *_source_checks(problem, assignment),
         *_loss_checks(problem, units, assignment),
         *_budget_check(problem, plan, built),
     ]
@@ -328,6 +329,27 @@ def _local_checks(
     workload = sums.index.get_level_values("workload")
     least = share.loc[workload].to_numpy() * sums["it_kw"]
     return [_requirement("local share", -sums["own"], -least, scale=sums["it_kw"])]
+
+
+def _source_checks(
+    problem: SitingProblem, assignment: pd.DataFrame
+) -> list[pd.DataFrame]:
+    """Check that demand that may not be shared is served by one site, or none."""
+    workloads = problem.workloads
+    if "single_source" not in workloads or not workloads["single_source"].any():
+        return []
+    names = workloads.loc[workloads["single_source"], "workload"]
+    key = ["zone_id", "workload", "period"]
+    mine = problem.demand["workload"].isin(names) & problem.demand["demand_it_kw"].gt(0)
+    need = problem.demand[mine].set_index(key)["demand_it_kw"]
+    flows = assignment.merge(need.reset_index(), on=key)
+    part = flows["it_kw"] > TOLERANCE * flows["demand_it_kw"]
+    sites = flows[part].groupby(key)["site_id"].nunique()
+    served = flows[part].groupby(key)["it_kw"].sum()
+    return [
+        _requirement("single source", sites.astype(float), 1.0),
+        _requirement("served whole", -served, -need.reindex(served.index)),
+    ]
 
 
 def _loss_checks(

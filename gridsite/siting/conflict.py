@@ -138,6 +138,8 @@ class _Search:
                 key = (name, index)
                 if name.startswith("backup"):  # all that one loss asks for
                     key = ("loss", index[0])
+                elif name == "single_source":
+                    key = (name, index[0])
                 self.rows.setdefault(key, []).append(i)
         self.keys = list(self.rows)
         free = set(self.rows_of(self.keys))

@@ -144,6 +144,13 @@ class _Words:
             f"{need['zone_id']!r} from its own area{self._when(need['period'])}"
         )
 
+    def single_source(self, d: int) -> str:
+        need = self._demand(d)
+        return (
+            f"{need['workload']!r} of zone {need['zone_id']!r} from one site as a "
+            f"whole{self._when(need['period'])}"
+        )
+
     def budget(self, _: object) -> str:
         return f"the budget is {self.problem.budget:.6g}"
 

@@ -92,11 +92,12 @@ class Core:
         -------
         Matrix
             Sites and groups open as far as their units need, which is whole;
-            upgrades alone are left to choose.
+            upgrades, and who serves single-source demand, are left to choose.
         """
-        upgraded = self.matrix.columns["is_upgraded"]
         integer = np.zeros_like(self.matrix.integer)
-        integer[upgraded[upgraded >= 0]] = True
+        for name in ("is_upgraded", "is_source"):
+            column = self.matrix.columns[name]
+            integer[column[column >= 0]] = True
         return replace(self.matrix, integer=integer)
 
     def cost(self, solution: np.ndarray) -> float:
@@ -115,6 +116,31 @@ class Core:
         """
         matrix = self.matrix
         return float(matrix.cost @ solution + matrix.offset) * matrix.money_scale
+
+    def flows_of(self, solution: np.ndarray, n_flows: int) -> np.ndarray:
+        """
+        Return the flows of the whole problem in a solution.
+
+        Parameters
+        ----------
+        solution : numpy.ndarray of float, shape (n_columns,)
+            Values of the columns, whole numbers made whole.
+        n_flows : int
+            Flows of the whole problem.
+
+        Returns
+        -------
+        numpy.ndarray of float, shape (n_flows,)
+            0 where left out; single-source demand flows as a whole. [kW]
+        """
+        flow = self.reduced.flows["demand"].to_numpy()
+        need = self.reduced.demands["demand_it_kw"].to_numpy()[flow]
+        single = self.reduced.demands["single_source"].to_numpy()[flow]
+        source = np.round(self.matrix.values("is_source", solution))
+        values = self.matrix.values("flow", solution)
+        flows = np.zeros(n_flows)
+        flows[self.flows] = np.where(single, need * source, values)
+        return flows
 
     def start_from(self, answer: Answer, other: Core) -> np.ndarray | None:
         """
@@ -207,7 +233,8 @@ def may_leave_out(whole: ReducedProblem) -> bool:
         False if any requirement refers to flows, apart from serving all demand.
     """
     local = (whole.demands["local_share"] > 0.0).any()
-    return bool(whole.shares.empty and whole.losses.empty and not local)
+    single = whole.demands["single_source"].any()
+    return bool(whole.shares.empty and whole.losses.empty and not local | single)
 
 
 def reachable(whole: ReducedProblem, most: np.ndarray) -> np.ndarray:

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from gridsite.siting.reduce import ReducedProblem
 
 #: What is said where one more unit would fit everywhere.
-_COMBINED = "units fit, but not with shares within the latency target kept"
+_COMBINED = (
+    "units fit, but not with shares within the latency target kept, or each demand "
+    "from one site where it has to be"
+)
 
 #: How many names of one kind a message lists.
 _NAMED = 3

@@ -273,6 +273,8 @@ def _service_faults(problem: SitingProblem) -> list[str]:
             "table 'workloads': redundancy is 0 (none), 1 (loss of any one site) or 2 "
             f"(of any one site or group), not {first_names(wrong['redundancy'])}"
         )
+    if "single_source" in workloads and workloads["single_source"].dtype != bool:
+        faults.append("table 'workloads': single_source must be True or False")
     share = workloads.get("min_local_share")
     if share is None:
         return faults

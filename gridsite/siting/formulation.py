@@ -19,8 +19,9 @@ Variables: units that stand, :math:`n_m \in \{\text{existing}, \dots,
 :math:`x_k \ge 0`, unserved demand :math:`s_d \ge 0` where the workload has a
 price for it, :math:`y_j` open and :math:`o_g` onboarded, binary, only where
 that costs something, upgrades that stand :math:`w_u` binary (0 within their lead
-time), the largest site of a pool :math:`L_p` and flows after a loss
-:math:`z_{lk} \ge 0` for workloads that have to survive it.
+time), the largest site of a pool :math:`L_p`, flows after a loss
+:math:`z_{lk} \ge 0` for workloads that have to survive it, and :math:`a_k` binary,
+whether a single-source demand is served by flow :math:`k`.
 
 .. math::
 
@@ -49,6 +50,8 @@ time), the largest site of a pool :math:`L_p` and flows after a loss
       \ge \text{share}_w \sum_{k \in w} x_k \\
     \text{local share:}\; & \sum_{k \in d,\,\text{local}} x_k
       \ge \text{share}_d \sum_{k \in d} x_k \\
+    \text{single source:}\; & x_k = \text{demand}_d\, a_k
+      \quad k \in d \text{ of a single-source workload} \\
     \text{budget:}\; & \sum_j \text{fixed}_j y_j + \sum_g \text{onboarding}_g o_g
       + \sum_u \text{capital}_u w_u
       + \sum_m \text{capital}_m (n_m - \text{existing}_m) \le \text{budget} \\
@@ -108,9 +111,9 @@ def build_model(problem: ReducedProblem) -> pyo.ConcreteModel:
     -------
     pyomo.environ.ConcreteModel
         Variables ``units``, ``flow``, ``unserved``, ``is_open``,
-        ``is_onboarded``, ``is_upgraded``, ``largest`` and ``backup``, indexed by
-        position in the tables of ``problem``, and one component per constraint
-        of the module's docstring.
+        ``is_onboarded``, ``is_upgraded``, ``largest``, ``backup`` and
+        ``is_source``, indexed by position in the tables of ``problem``, and one
+        component per constraint of the module's docstring.
     """
     model = pyo.ConcreteModel("siting")
     _variables(model, problem)
@@ -165,6 +168,8 @@ def _variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     model.is_upgraded = pyo.Var(
         range(len(can)), domain=pyo.Binary, bounds=lambda _, u: (0, can[u])
     )
+    whole = demands["single_source"].to_numpy()[flows["demand"]]
+    model.is_source = pyo.Var(np.flatnonzero(whole).tolist(), domain=pyo.Binary)
     formulation_losses.backup_variables(model, problem)
 
 

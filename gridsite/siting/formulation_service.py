@@ -81,10 +81,23 @@ def _local_share(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     model.local_share = pyo.Constraint(mixed, rule=rule)
 
 
+def _single_source(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Serve a demand that may not be shared from one pool, of one site, or not."""
+    of_flow = problem.flows["demand"].tolist()
+    demand = problem.demands["demand_it_kw"].tolist()
+
+    def rule(_: pyo.ConcreteModel, d: int, k: int) -> Any:  # noqa: ANN401
+        return model.flow[k] - demand[d] * model.is_source[k] == 0.0
+
+    pairs = [(of_flow[k], k) for k in model.is_source]
+    model.single_source = pyo.Constraint(pairs, rule=rule)
+
+
 #: What builds each constraint, by the name of its component.
 CONSTRAINTS = {
     "demand_met": _demand_met,
     "compute_capacity": _compute_capacity,
     "share_within_target": _share_within_target,
     "local_share": _local_share,
+    "single_source": _single_source,
 }

@@ -68,7 +68,7 @@ class Matrix:
         ----------
         name : str
             ``units``, ``flow``, ``unserved``, ``is_open``, ``is_onboarded``,
-            ``is_upgraded``, ``largest`` or ``backup``.
+            ``is_upgraded``, ``largest``, ``backup`` or ``is_source``.
         solution : numpy.ndarray of float, shape (n_columns,)
             Values of the columns.
 
@@ -114,6 +114,7 @@ def compile_model(
         "is_upgraded": len(problem.upgrades),
         "largest": int(problem.sites["pool"].max() + 1) if len(problem.sites) else 0,
         "backup": len(model.backup),
+        "is_source": len(problem.flows),
     }
     columns = {name: np.full(size, -1) for name, size in sizes.items()}
     for i, variable in enumerate(form.columns):

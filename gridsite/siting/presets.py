@@ -8,7 +8,11 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError
-from gridsite.siting.problem import SitingProblem, empty_table
+from gridsite.siting.problem import (
+    SitingProblem,
+    empty_table,
+    with_single_source,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -22,6 +26,8 @@ def facility_location(
     capacity: ArrayLike,
     demand: ArrayLike,
     cost: ArrayLike,
+    *,
+    single_source: bool = False,
 ) -> SitingProblem:
     """
     Return a capacitated facility location problem with fixed costs.
@@ -33,9 +39,11 @@ def facility_location(
     capacity : array_like of float, shape (n_sites,)
         What a site can serve. [kW]
     demand : array_like of float, shape (n_customers,)
-        What a customer needs; several sites may share it. [kW]
+        What a customer needs. [kW]
     cost : array_like of float, shape (n_sites, n_customers)
         Cost of service; a pair without a number cannot be served. [money/kW]
+    single_source : bool, default False
+        Whether each customer is served from one site as a whole.
 
     Returns
     -------
@@ -55,7 +63,8 @@ def facility_location(
     >>> len(problem.arcs)
     4
     """
-    return _problem(fixed_cost, capacity, demand, cost)
+    problem = _problem(fixed_cost, capacity, demand, cost)
+    return with_single_source(problem) if single_source else problem
 
 
 def p_median(demand: ArrayLike, cost: ArrayLike, p: int) -> SitingProblem:

@@ -94,9 +94,10 @@ class SitingProblem:
         Latency limits and, where demand may stay unserved, its net present
         cost over the horizon, ``unserved_cost`` [money/kW]. ``redundancy`` 1:
         what is served survives the loss of any one site; 2: of any one site or
-        group; other workloads give way then. An optional column
-        ``min_local_share`` is the least share of each zone's demand that is
-        served within the zone's own area. [-]
+        group; other workloads give way then. Optional columns:
+        ``min_local_share``, the least share of each zone's demand that is served
+        within the zone's own area [-]; ``single_source``, True where each zone's
+        demand is served from one site as a whole, or not at all.
     demand : pandas.DataFrame
         IT power needed by zone, workload and period [kW]; optional column
         ``area``.
@@ -178,6 +179,23 @@ class SitingProblem:
             object.__setattr__(self, name, checked)
         raise_faults(faults)
         raise_faults(problem_faults(self))
+
+
+def with_single_source(problem: SitingProblem) -> SitingProblem:
+    """
+    Return a problem in which no demand is shared between sites.
+
+    Parameters
+    ----------
+    problem : SitingProblem
+        The problem.
+
+    Returns
+    -------
+    SitingProblem
+        Each zone's demand of each workload is served from one site as a whole.
+    """
+    return replace(problem, workloads=problem.workloads.assign(single_source=True))
 
 
 def restrict_sites(problem: SitingProblem, kinds: Iterable[str]) -> SitingProblem:

@@ -5,7 +5,8 @@ Exact reductions, made in numpy before any model is built.
 same side of its latency target are one pool. Demand flows to pools; a pool's
 capacity is that of its units. Since costs are equal within a pool, any split of
 its flow over its sites is optimal and, as every arc of the pool exists, the
-split that fills the sites one after the other is feasible (`split_flows`).
+split that fills the sites one after the other is feasible (`split_flows`). Where
+demand has to be served from one site as a whole, each site is a pool of its own.
 
 *Options.* At most :math:`\lfloor \text{limit}/\text{rated power} \rfloor` units
 fit below a limit, and more units than the reachable demand needs are never
@@ -60,7 +61,7 @@ class ReducedProblem:
     ----------
     demands : pandas.DataFrame
         ``zone_id, workload, period, demand_it_kw, unserved_cost, share_class,
-        local_share, redundancy`` of what is needed.
+        local_share, redundancy, single_source`` of what is needed.
     sites : pandas.DataFrame
         ``site_id, period, pool, fixed_capital, max_power_kw, priced``: priced
         sites pay ``fixed_capital`` while they are open.
@@ -151,7 +152,9 @@ def reduce_problem(
         options = options[options["upper"] > 0].reset_index(drop=True)
     options["before"] = earlier(options, ["site_id", "unit", "port_id"])
     arcs = arcs[arcs["site"].isin(options["site"])].reset_index(drop=True)
-    sites["pool"] = _pools(arcs, len(sites), merge=reductions)
+    whole = demands["single_source"].to_numpy()[arcs["demand"]]
+    alone = np.bincount(arcs["site"], whole, len(sites)) > 0.0
+    sites["pool"] = _pools(arcs, alone | (not reductions))
     options["pool"] = sites["pool"].to_numpy()[options["site"]]
     arcs["pool"] = sites["pool"].to_numpy()[arcs["site"]]
     flows = arcs.drop_duplicates(["pool", "demand"], ignore_index=True)
@@ -234,15 +237,15 @@ def split_flows(
     return arcs.loc[arcs["it_kw"] > 0.0, ["demand", "site", "it_kw", "rtt_ms"]]
 
 
-def _pools(arcs: pd.DataFrame, n_sites: int, *, merge: bool) -> np.ndarray:
-    """Return a pool for each site, -1 for one without arcs."""
-    pools = np.full(n_sites, -1)
+def _pools(arcs: pd.DataFrame, alone: np.ndarray) -> np.ndarray:
+    """Return a pool for each site, its own where it stands alone; -1 without arcs."""
+    pools = np.full(len(alone), -1)
     known: dict[tuple[bytes, ...], int] = {}
     sites, starts = np.unique(arcs["site"].to_numpy(), return_index=True)
     ends = np.append(starts, len(arcs))[1:]
     columns = [arcs[name].to_numpy() for name in ("demand", "cost", "within", "local")]
     for site, start, end in zip(sites, starts, ends, strict=True):
         seen = tuple(column[start:end].tobytes() for column in columns)
-        key = seen if merge else (str(site).encode(),)
+        key = (str(site).encode(),) if alone[site] else seen
         pools[site] = known.setdefault(key, len(known))
     return pools

@@ -35,10 +35,12 @@ def demand_table(problem: SitingProblem) -> pd.DataFrame:
     table = problem.demand[problem.demand["demand_it_kw"] > 0.0]
     table = table.sort_values(["period", "zone_id", "workload"], ignore_index=True)
     workloads = problem.workloads.assign(
-        local_share=problem.workloads.get("min_local_share", 0.0)
+        local_share=problem.workloads.get("min_local_share", 0.0),
+        single_source=problem.workloads.get("single_source", False),
     )
     columns = ["workload", "unserved_cost", "rtt_limit_ms", "rtt_target_ms"]
     columns += ["min_share_within_target", "local_share", "redundancy"]
+    columns += ["single_source"]
     table = table.merge(workloads[columns], on="workload", how="left")
     worth = problem.periods.set_index("period")["present_value_factor"]
     worth = worth / problem.present_value_factor

@@ -199,10 +199,13 @@ class Search:
             kept = choose_flows(self.reduced, prices, alive, loss=0.0, fewest=2)
         while True:
             core = self._core(counts, counts, kept)
+            decided = core.decided()
             answer = self.worker.run(
-                core.decided(), gap=0.0, time_limit_s=self._long_enough()
+                decided,
+                gap=self.gap if decided.integer.any() else 0.0,
+                time_limit_s=self._long_enough(),
             )
-            if answer.status != "optimal" or answer.solution is None:
+            if answer.solution is None:
                 return np.inf
             missed = core.missed(answer.solution)
             if not missed.any():

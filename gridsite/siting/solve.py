@@ -42,7 +42,7 @@ from gridsite.siting.plan import (
     unserved_table,
     upgrade_table,
 )
-from gridsite.siting.problem import SitingProblem, add_rows
+from gridsite.siting.problem import SitingProblem, add_rows, with_single_source
 from gridsite.siting.reduce import reduce_problem
 from gridsite.siting.search import Search
 
@@ -117,6 +117,7 @@ def solve(
     replay: Callable[..., Replay] | None = None,
     max_rounds: int = 10,
     row_margin: float = 0.05,
+    single_source: bool = False,
     progress: Callable[[str], None] | None = None,
     worker: HighsWorker | None = None,
 ) -> Plan:
@@ -142,6 +143,9 @@ def solve(
         Share of its headroom by which every row of round 0 is relaxed for
         ``bound``, so that it holds for the real grid too; 0 without a replay.
         [-]
+    single_source : bool, default False
+        Serve every demand from one site as a whole; False: those of workloads
+        that ask for it.
     progress : callable, optional
         Takes one line of text after each round.
     worker : HighsWorker, optional
@@ -174,6 +178,7 @@ def solve(
     repeatable unless a run ended by its time limit.
     """
     settings = _settings(gap, time_limit_s, row_margin, max_rounds, worker)
+    problem = with_single_source(problem) if single_source else problem
     began = time.perf_counter()
     refuse_unreachable(problem)
     refuse_existing(problem)
@@ -335,8 +340,7 @@ def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
     matrix = core.strict()
     point = _settle_flows(matrix, answer, settings)
     counts = np.round(matrix.values("units", point)).astype(np.int64)
-    flows = np.zeros(len(reduced.flows))
-    flows[core.flows] = matrix.values("flow", point)
+    flows = core.flows_of(point, len(reduced.flows))
     plan = plan_table(problem, reduced, counts)
     assignment = assignment_table(reduced, counts, flows)
     stands = np.round(matrix.values("is_upgraded", point)).astype(np.int64)

@@ -6,10 +6,10 @@ The files were written by Pyomo and read line by line against the mathematics in
 
 Positions: options 0 and 1 are a node and a rack at one connection of building 0,
 option 2 is a hall at the central site 1, option 3 the rack a period later.
-Demand 0 is of workload `batch`, which may stay unserved; 1 and 2 are of `web` and
-have to survive the loss of a site, 1 of a group too. Pool 0 is the building, pool 1
-central. Upgrades 0 and 1 exclude each other, 2 is upgrade 0 a period later. Loss 0
-is of a site of pool 0, loss 1 of group 0.
+Demand 0 is of workload `batch`, which may stay unserved and has a single source; 1
+and 2 are of `web` and have to survive the loss of a site, 1 of a group too. Pool 0 is
+the building, pool 1 central. Upgrades 0 and 1 exclude each other, 2 is upgrade 0 a
+period later. Loss 0 is of a site of pool 0, loss 1 of group 0.
 """
 
 from pathlib import Path
@@ -41,6 +41,7 @@ CONSTRAINTS = (
     "group_link",
     "share_within_target",
     "local_share",
+    "single_source",
     "budget",
     "units_stay",
     "installation_rate",
@@ -63,6 +64,7 @@ def reduced():
                 "share_class": ["batch", "web", "web"],
                 "period": 0,
                 "local_share": [0.0, 0.0, 0.5],
+                "single_source": [True, False, False],
                 "redundancy": [0, 2, 1],
                 "demand_it_kw": [12.0, 8.0, 5.0],
                 "unserved_cost": [9.0, nan, nan],
@@ -199,7 +201,7 @@ def test_the_compiled_matrix_is_the_model(reduced):
     slack = np.minimum(matrix.row_upper - body, body - matrix.row_lower)
     assert sorted(slack) == pytest.approx(sorted(row.slack() for row in rows))
     assert matrix.grid_rows.sum() == 2
-    assert matrix.integer.sum() == 4 + 1 + 1 + 3
+    assert matrix.integer.sum() == 4 + 1 + 1 + 3 + 2
     assert matrix.values("unserved", point)[1:].tolist() == [0.0, 0.0]
 
 

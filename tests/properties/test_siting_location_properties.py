@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from gridsite.errors import InfeasibleError
-from gridsite.siting import solve
+from gridsite.siting import allow_unserved, check_plan, solve
 from gridsite.siting.lagrangean import Relaxation
 from gridsite.siting.presets import (
     facility_location,
@@ -142,6 +142,74 @@ def test_facility_location_is_that_of_enumeration(seed, small):
         plan = solve(facility_location(fixed, room, need, cost), gap=0.0)
     assert plan.objective == pytest.approx(best, rel=1e-7, abs=1e-6)
     assert plan.bound <= best + 1e-6 * (1.0 + abs(best))
+
+
+def cheapest_sources(fixed, room, need, cost, unserved=math.inf):
+    """Return the optimum over every way to give each customer a site, or none."""
+    best = math.inf
+    for sources in itertools.product(range(-1, len(fixed)), repeat=len(need)):
+        at = np.array(sources)
+        load = np.bincount(at[at >= 0], need[at >= 0], len(fixed))
+        if (load > room).any():
+            continue
+        total = fixed[np.unique(at[at >= 0])].sum()
+        for i, j in enumerate(sources):
+            total += need[i] * (unserved if j < 0 else cost[j, i])
+        best = min(best, total)  # a number is never above NaN
+    return best
+
+
+@examples(30)
+@given(seeds, st.booleans(), st.sampled_from([math.inf, 3.0, 12.0]))
+def test_single_source_location_is_that_of_enumeration(seed, small, unserved):
+    fixed, room, need, cost = draw(seed, 3, 6)
+    best = cheapest_sources(fixed, room, need, cost, unserved)
+    problem = facility_location(fixed, room, need, cost, single_source=True)
+    if math.isfinite(unserved):
+        problem = allow_unserved(problem, unserved)
+    with pytest.MonkeyPatch.context() as patch:
+        if not small:
+            patch.setattr("gridsite.siting.search._SMALL", 0)
+        if math.isinf(best):
+            with pytest.raises(InfeasibleError):
+                solve(problem, gap=0.0)
+            return
+        plan = solve(problem, gap=0.0)
+    assert plan.objective == pytest.approx(best, rel=1e-7, abs=1e-6)
+    assert plan.bound <= best + 1e-6 * (1.0 + abs(best))
+    assert plan.assignment["zone_id"].is_unique
+    assert check_plan(problem, plan.plan, plan.assignment).empty
+
+
+def test_a_larger_single_source_location_is_that_of_another_model():
+    """15 sites, 60 customers: scipy's milp on the textbook model, both to 1e-6."""
+    rng = np.random.default_rng(5)
+    need = rng.integers(5, 36, 60).astype(float)
+    room = rng.integers(10, 161, 15) * 1.0
+    room *= 3.0 * need.sum() / room.sum()
+    at, of = rng.random((15, 1, 2)), rng.random((60, 2))
+    cost = 10.0 * np.linalg.norm(at - of, axis=2)
+    fixed = rng.uniform(0, 90, 15) + rng.uniform(100, 110, 15) * np.sqrt(room)
+    n = cost.size
+    c = np.concatenate([(cost * need).ravel(), fixed])
+    served = np.hstack([np.tile(np.eye(60), 15), np.zeros((60, 15))])
+    fits = np.hstack([np.kron(np.eye(15), need), -np.diag(room)])
+    found = milp(
+        c,
+        integrality=np.ones(n + 15),
+        bounds=Bounds(0, 1),
+        constraints=[
+            LinearConstraint(served, 1, 1),
+            LinearConstraint(fits, -np.inf, 0),
+        ],
+        options={"mip_rel_gap": 1e-6},
+    )
+    problem = facility_location(fixed, room, need, cost)
+    plan = solve(problem, gap=1e-6, single_source=True)
+    assert plan.objective == pytest.approx(found.fun, rel=2e-6)
+    assert plan.bound <= found.fun * (1.0 + 1e-6)
+    assert plan.objective > solve(problem, gap=1e-6).objective * (1.0 + 1e-4)
+    assert plan.assignment["zone_id"].is_unique
 
 
 @examples(12)

@@ -5,14 +5,18 @@ import math
 
 import numpy as np
 import pandas as pd
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from scipy.optimize import Bounds, LinearConstraint, milp
 
-from gridsite.siting import SitingProblem, conflicting_requirements
+from gridsite.errors import InfeasibleError
+from gridsite.siting import SitingProblem, conflicting_requirements, solve
 from gridsite.siting.conflict import _STRUCTURE
 from gridsite.siting.formulation import build_model
 from gridsite.siting.matrix import compile_model
+from gridsite.siting.presets import facility_location
+from gridsite.siting.problem import with_single_source
 from gridsite.siting.reduce import reduce_problem
 
 
@@ -175,3 +179,15 @@ def test_the_set_conflicts_and_no_part_of_it_does(records, town, made):
     for k in range(len(own)):
         rest = itertools.chain(*own[:k], *own[k + 1 :])
         assert feasible(matrix, [*base, *rest])
+
+
+def test_demand_that_no_one_site_can_hold_is_named_with_its_sites():
+    shared = facility_location([0, 0], [5, 5], [8], [[1], [2]])
+    assert not conflicting_requirements(shared).requirements
+    found = conflicting_requirements(with_single_source(shared))
+    assert found.irreducible
+    assert any("'all' of zone 'z0' from one site as a whole" in r
+               for r in found.requirements)  # fmt: skip
+    assert sum("has room for 1 unit(s), 5 kW" in r for r in found.requirements) == 2
+    with pytest.raises(InfeasibleError, match="each demand from one site"):
+        solve(shared, single_source=True)

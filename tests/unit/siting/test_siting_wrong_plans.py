@@ -5,8 +5,10 @@ import pandas as pd
 import pytest
 
 from gridsite.errors import DataError
-from gridsite.siting import SitingProblem, check_plan, solve
+from gridsite.siting import SitingProblem, allow_unserved, check_plan, solve
 from gridsite.siting.audit import recomputed_cost
+from gridsite.siting.presets import facility_location
+from gridsite.siting.problem import with_single_source
 
 ZONES = ("north", "south")
 
@@ -259,3 +261,19 @@ def test_not_a_number_is_never_right(solved):
     assert "flow is not negative" in broken(problem, plan, wrong, upgrades)
     late = assignment.assign(rtt_ms=np.nan)
     assert "round-trip time of the arc" in broken(problem, plan, late, upgrades)
+
+
+def test_demand_that_is_shared_or_served_in_part_is_found():
+    shared = facility_location([0, 0], [5, 5], [3, 3], [[1, 2], [2, 1]])
+    plan = solve(shared, gap=0.0)
+    single = with_single_source(shared)
+    assert check_plan(single, plan.plan, plan.assignment).empty
+    half = plan.assignment.assign(it_kw=1.5)
+    other = half.assign(site_id=half["site_id"].map({"s0": "s1", "s1": "s0"}))
+    found = check_plan(single, plan.plan, pd.concat([half, other]))
+    assert set(found["requirement"]) == {"single source"}
+    assert found["where"].tolist() == ["z0 / all", "z1 / all"]
+    soft = allow_unserved(single, 9.0)
+    found = check_plan(soft, plan.plan, half)
+    assert set(found["requirement"]) == {"served whole"}
+    assert check_plan(soft, plan.plan, half.iloc[:0]).empty
