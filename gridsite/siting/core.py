@@ -163,7 +163,7 @@ class Core:
         start = np.zeros(len(self.matrix.cost))
         for name, column in self.matrix.columns.items():
             values = other.matrix.values(name, answer.solution)
-            if name == "flow":
+            if name in ("flow", "is_source"):
                 size = max(self.flows.max(initial=-1), other.flows.max(initial=-1)) + 1
                 whole = np.zeros(size)
                 whole[other.flows] = values
