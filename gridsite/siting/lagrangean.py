@@ -40,25 +40,20 @@ import numpy as np
 import pandas as pd
 from scipy import sparse
 
-from gridsite.siting.lagrangean_kernels import admissible, evaluate
+from gridsite.siting import volume
+from gridsite.siting.lagrangean_kernels import Flows, Options, Work, admissible
 
 if TYPE_CHECKING:
     from gridsite.siting.reduce import ReducedProblem
 
-#: Steps without a better bound after which the step length shrinks.
-_PATIENCE = 20
+#: Evaluations between looks at the clock.
+_CHUNK = 50
 
-#: Step length below which the search ends [-].
-_SHORTEST = 1e-4
+#: Share of the demand that rounding may leave unserved [-].
+_SHORT = 1e-9
 
-#: Distance to the cost of a known plan that steps aim at, at least [-].
-_NEAR = 1e-3
-
-#: Weight of the last step in the averages [-].
-_FRESH = 0.1
-
-#: Share by which a bound is lowered for what rounding may add [-].
-_ROUNDING = 1e-12
+#: Length of the first step: from a guess, and from known prices [-].
+_FIRST_LENGTH, _NEXT_LENGTH = 1.0, 0.3
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -110,40 +105,45 @@ class Relaxation:
         table = options.iloc[self._order]
         fixed = reduced.sites["fixed_capital"].where(reduced.sites["priced"], 0.0)
         onboarding = reduced.groups["onboarding_cost"].where(reduced.groups["priced"])
-        site = table["site"].to_numpy()
-        last = np.flatnonzero(np.append(site[1:] != site[:-1], True)[: len(site)]) + 1
-        self._site_end = last[np.searchsorted(last, np.arange(len(table)), "right")]
-        self._base_cost = (table["capital"] + table["running"]).to_numpy(dtype=float)
-        self._it_kw = table["it_kw"].to_numpy(dtype=float)
-        self._fixed = fixed.clip(lower=0.0).to_numpy(dtype=float)[site]
-        self._constant = reduced.constant + float(fixed.clip(upper=0.0).sum())
-        self._constant += float(pd.to_numeric(onboarding).clip(upper=0.0).sum())
+        constant = reduced.constant + float(fixed.clip(upper=0.0).sum())
+        constant += float(pd.to_numeric(onboarding).clip(upper=0.0).sum())
         span = np.arange(n_pool + 1)
-        self._option_start = np.searchsorted(pool[self._order], span)
-        flows = flows.iloc[np.argsort(flows["pool"].to_numpy(), kind="stable")]
-        self._flow = (
-            np.searchsorted(flows["pool"].to_numpy(), span),
-            flows["demand"].to_numpy(dtype=np.int64),
-            flows["cost"].to_numpy(dtype=float),
-        )
+        flows = flows.sort_values(["pool", "cost"], kind="stable")
         self.need = reduced.demands["demand_it_kw"].to_numpy(dtype=float)
         unserved = reduced.demands["unserved_cost"].to_numpy(dtype=float)
-        self._dearest = np.where(np.isnan(unserved), np.inf, unserved)
+        dearest = np.where(np.isnan(unserved), np.inf, unserved)
+        self._hard = float(self.need[np.isinf(dearest)].sum()) * (1.0 - _SHORT)
         rows, self.limit = _coupling(reduced)
         self._rows = sparse.csr_array(rows[:, self._order])
-        self._upgrade_cost = reduced.upgrades["capital"].to_numpy(dtype=float)
-        self._upgrade_most = reduced.upgrades["upper"].to_numpy(dtype=float)
-        self._added = reduced.upgrade_terms.copy()
-        self._added.resize((len(self.limit), len(reduced.upgrades)))
-        self._upgraded = np.zeros(len(reduced.upgrades))
-        sizes = len(self.need), len(table), n_pool, n_pool
-        self._out = tuple(np.empty(n) for n in sizes)
+        added = sparse.csr_array(reduced.upgrade_terms, copy=True)
+        added.resize((len(self.limit), len(reduced.upgrades)))
         self.it_kw = options["it_kw"].to_numpy(dtype=float)
-        self._hard = float(self.need[np.isinf(self._dearest)].sum())
         self.least = options["lower"].to_numpy()
         self.most = options["upper"].to_numpy()
-        self._low = self.least[self._order].astype(float)
-        self._high = self.most[self._order].astype(float)
+        self._model = volume.Model(
+            Flows(
+                np.searchsorted(flows["pool"].to_numpy(), span),
+                flows["demand"].to_numpy(dtype=np.int64),
+                flows["cost"].to_numpy(dtype=float),
+            ),
+            _options(table, fixed, np.searchsorted(pool[self._order], span)),
+            self.need,
+            dearest,
+            self._hard,
+            _sparse(self._rows),
+            _sparse(added),
+            self.limit,
+            reduced.upgrades["capital"].to_numpy(dtype=float),
+            reduced.upgrades["upper"].to_numpy(dtype=float),
+            float(constant),
+        )
+        self._work = _work(self._model)
+        dear = np.where(np.isfinite(dearest), dearest, 0.0)
+        np.maximum.at(
+            dear, flows["demand"].to_numpy(), np.abs(flows["cost"].to_numpy())
+        )
+        self._dear = float(dear @ self.need)
+        self._upgraded = np.zeros(len(reduced.upgrades))
 
     def within(self, least: np.ndarray, most: np.ndarray) -> Relaxation:
         """
@@ -161,8 +161,10 @@ class Relaxation:
         """
         other = copy.copy(self)
         other.least, other.most = least, most
-        other._low = least[self._order].astype(float)  # noqa: SLF001 - its own class
-        other._high = most[self._order].astype(float)  # noqa: SLF001
+        options = self._model.options._replace(
+            low=least[self._order].astype(float), high=most[self._order].astype(float)
+        )
+        other._model = self._model._replace(options=options)  # noqa: SLF001 - its own
         return other
 
     def bound(self, demand: np.ndarray, rows: np.ndarray) -> float:
@@ -182,20 +184,15 @@ class Relaxation:
         float
             Lowered by what rounding may have added. [money]
         """
-        demand = np.minimum(demand, self._dearest)
+        return self._prove(demand, rows)[0]
+
+    def _prove(self, demand: np.ndarray, rows: np.ndarray) -> tuple[float, float]:
+        demand = np.minimum(demand, self._model.dearest)
         rows = np.maximum(rows, 0.0)
-        evaluate(self._flow, self.need, demand, self._option(rows), self._out)
-        worth = self._upgrade_cost - self._added.T @ rows
-        self._upgraded = np.where(worth < 0.0, self._upgrade_most, 0.0)
-        parts = (
-            self.need * demand,
-            -self.limit * rows,
-            self._out[2],
-            worth * self._upgraded,
+        bound, price = volume.prove(
+            self._model, demand, rows, self._work, self._upgraded
         )
-        total = sum(part.sum() for part in parts) + self._constant
-        size = sum(np.abs(part).sum() for part in parts) + abs(self._constant)
-        return float(total - _ROUNDING * size)
+        return float(bound), float(price)
 
     def counts_left(
         self, prices: Prices, upper: float
@@ -217,12 +214,16 @@ class Relaxation:
         most : numpy.ndarray of int, shape (n_options,)
             Largest count.
         """
-        value = self.bound(prices.demand, prices.rows)
+        value, price = self._prove(prices.demand, prices.rows)
         slack = upper - value + 1e-9 * abs(upper)
-        least, most = np.empty_like(self._low), np.empty_like(self._high)
-        demand = np.minimum(prices.demand, self._dearest)
-        option = self._option(np.maximum(prices.rows, 0.0))
-        admissible(self._flow, self.need, demand, option, self._out, slack, least, most)
+        model = self._model
+        least, most = (np.empty(len(self.it_kw)) for _ in range(2))
+        demand = np.minimum(prices.demand, model.dearest)
+        options = volume.at_rows(model, np.maximum(prices.rows, 0.0))
+        admissible(
+            model.flows, self.need, demand, options, price, slack, self._work,
+            least, most,
+        )  # fmt: skip
         return (
             least[self._back].astype(np.int64),
             most[self._back].astype(np.int64),
@@ -258,40 +259,36 @@ class Relaxation:
         Prices
             With the best bound seen.
         """
-        weight = 1.0 / self.need
-        most = self._dearest_plan()
-        demand = self._first_prices() if start is None else start.demand
-        rows = np.zeros(len(self.limit)) if start is None else start.rows
-        best = self.bound(demand, rows)
-        gradient, row_gradient, units = self._violation()
-        length, waiting = (1.0 if start is None else 0.3), 0
-        target = max(upper, best) if np.isfinite(upper) else _above(best)
+        model, size = self._model, (len(self.need), len(self.limit))
+        if start is None:
+            demand, rows, length = (
+                self._first_prices(),
+                np.zeros(size[1]),
+                _FIRST_LENGTH,
+            )
+        else:
+            demand, rows, length = start.demand, start.rows, _NEXT_LENGTH
+        state = volume.State(
+            np.minimum(demand, model.dearest), rows.copy(), *map(np.empty, size),
+            np.empty(len(self.it_kw)), *np.empty((2, 1)), np.full(1, length),
+            np.empty(1),
+        )  # fmt: skip
+        volume.start(model, state, self._work, self._upgraded, upper)
+        enough = min(enough, self._dearest_plan())
         end = time.perf_counter() + time_limit_s
-        for _ in range(steps):
-            relative = gradient * weight
-            norm = float(relative @ relative + row_gradient @ row_gradient)
-            done = norm < 1e-16 or length < _SHORTEST or best >= min(enough, most)
-            if done or time.perf_counter() > end:
+        for done in range(0, steps, _CHUNK):
+            ended = volume.improve(
+                model, state, self._work, self._upgraded, min(_CHUNK, steps - done),
+                upper, enough,
+            )  # fmt: skip
+            if ended or time.perf_counter() > end:
                 break
-            step = length * (target - best) / norm
-            new = np.minimum(demand + step * relative * weight, self._dearest)
-            new_rows = np.maximum(rows + step * row_gradient, 0.0)
-            value = self.bound(new, new_rows)
-            seen, row_seen, now = self._violation()
-            gradient = _FRESH * seen + (1.0 - _FRESH) * gradient
-            row_gradient = _FRESH * row_seen + (1.0 - _FRESH) * row_gradient
-            units = _FRESH * now + (1.0 - _FRESH) * units
-            waiting += 1
-            if value > best:
-                demand, rows, best = new, new_rows, value
-                waiting, length = 0, min(length * 1.1, 2.0)
-                if np.isinf(upper) and best > target - 0.02 * abs(target):
-                    target = _above(best)
-                elif best > target - _NEAR * abs(target):
-                    target = best + _NEAR * abs(best)
-            elif waiting >= _PATIENCE:
-                waiting, length = 0, length * 0.66
-        return Prices(bound=best, demand=demand, rows=rows, units=units[self._back])
+        return Prices(
+            bound=float(state.best[0]),
+            demand=state.demand,
+            rows=state.rows,
+            units=state.units[self._back],
+        )
 
     def keeps_rows(self, counts: np.ndarray) -> bool:
         """
@@ -324,46 +321,29 @@ class Relaxation:
         float
             0 or less if there is enough in all. [kW]
         """
-        return self._hard * (1.0 - 1e-9) - float(counts @ self.it_kw)
-
-    def _option(self, rows: np.ndarray) -> tuple[np.ndarray, ...]:
-        cost = self._base_cost + self._rows.T @ rows
-        bounds = self._low, self._high
-        return (
-            self._option_start, self._site_end, cost, self._it_kw, *bounds, self._fixed,
-        )  # fmt: skip
+        return self._hard - float(counts @ self.it_kw)
 
     def _first_prices(self) -> np.ndarray:
         """Return prices of demand at which each unit just pays when it is full."""
+        options, flows = self._model.options, self._model.flows
         with np.errstate(divide="ignore", invalid="ignore"):
-            unit = np.maximum(self._base_cost, 0.0) + self._fixed / self._high
-            each = np.where(self._high > 0.0, unit / self._it_kw, np.inf)
-        flow_start, flow_demand, flow_cost = self._flow
-        n_pool = len(flow_start) - 1
-        pool = np.repeat(np.arange(n_pool), np.diff(self._option_start))
+            unit = np.maximum(options.cost, 0.0) + options.fixed / options.high
+            each = np.where(options.high > 0.0, unit / options.it_kw, np.inf)
+        n_pool = len(flows.start) - 1
+        pool = np.repeat(np.arange(n_pool), np.diff(options.start))
         cheapest = np.full(n_pool, np.inf)
         np.minimum.at(cheapest, pool, each)
-        of_flow = np.repeat(cheapest, np.diff(flow_start))
+        of_flow = np.repeat(cheapest, np.diff(flows.start))
         price = np.full(len(self.need), np.inf)
-        np.minimum.at(price, flow_demand, flow_cost + of_flow)
-        price = np.minimum(price, self._dearest)
+        np.minimum.at(price, flows.demand, flows.cost + of_flow)
+        price = np.minimum(price, self._model.dearest)
         return np.where(np.isfinite(price), price, 0.0)
 
     def _dearest_plan(self) -> float:
         """Return what no plan costs more than: a bound above it rules out all."""
-        _, flow_demand, flow_cost = self._flow
-        dear = np.where(np.isfinite(self._dearest), self._dearest, 0.0)
-        np.maximum.at(dear, flow_demand, np.abs(flow_cost))
-        stands = np.abs(self._base_cost) * self._high + np.abs(self._fixed)
-        return (
-            float(2.0 * (dear @ self.need + stands.sum()) + abs(self._constant)) + 1.0
-        )
-
-    def _violation(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return unmet demand, exceeded rows and units of the last evaluation."""
-        served, units = self._out[0], self._out[1]
-        over = self._rows @ units - self.limit - self._added @ self._upgraded
-        return self.need - served, over, units.copy()
+        options, dear = self._model.options, self._dear
+        stands = np.abs(options.cost) * options.high + np.abs(options.fixed)
+        return 2.0 * (dear + stands.sum() + abs(self._model.constant)) + 1.0
 
 
 def lagrangean_bound(reduced: ReducedProblem, *, steps: int = 500) -> float:
@@ -385,8 +365,41 @@ def lagrangean_bound(reduced: ReducedProblem, *, steps: int = 500) -> float:
     return Relaxation(reduced).improve(steps=steps).bound
 
 
-def _above(best: float) -> float:
-    return best + 0.05 * abs(best) + 1e-9
+def _options(table: pd.DataFrame, fixed: pd.Series, start: np.ndarray) -> Options:
+    """Return the options of a table in the order of their pools."""
+    site = table["site"].to_numpy()
+    last = np.flatnonzero(np.append(site[1:] != site[:-1], True)[: len(site)]) + 1
+    return Options(
+        start,
+        last[np.searchsorted(last, np.arange(len(table)), "right")],
+        (table["capital"] + table["running"]).to_numpy(dtype=float),
+        table["it_kw"].to_numpy(dtype=float),
+        table["lower"].to_numpy(dtype=float),
+        table["upper"].to_numpy(dtype=float),
+        fixed.clip(lower=0.0).to_numpy(dtype=float)[site],
+    )
+
+
+def _sparse(matrix: sparse.csr_array) -> volume.Sparse:
+    return volume.Sparse(
+        matrix.indptr.astype(np.int64),
+        matrix.indices.astype(np.int64),
+        matrix.data.astype(float),
+    )
+
+
+def _work(model: volume.Model) -> Work:
+    """Return the working memory of a relaxation."""
+    n_pool, n_flow = len(model.flows.start) - 1, len(model.flows.cost)
+    return Work(
+        np.empty(len(model.need)),
+        np.empty(len(model.options.cost)),
+        *np.empty((2, n_pool)),
+        np.empty(n_flow, dtype=np.int64),
+        np.empty(n_pool, dtype=np.int64),
+        *np.empty((2, n_flow)),
+        np.zeros(n_pool),
+    )
 
 
 def _coupling(reduced: ReducedProblem) -> tuple[sparse.csr_array, np.ndarray]:
