@@ -20,13 +20,7 @@ other constraint is left out, so :math:`L` holds whatever a problem has besides:
 budget, latency shares, onboarding cost, limits of several options together, ties
 between periods, losses of sites. Costs of opening that are negative (a price that
 rises from period to period) count as if all opened.
-The prices are improved by the volume algorithm [1]_.
-
-References
-----------
-.. [1] F. Barahona, R. Anbil, "The volume algorithm: producing primal solutions
-   with a subgradient method", *Mathematical Programming* 87, 2000.
-   :doi:`10.1007/s101070050002`
+The prices are improved by the volume algorithm (``volume``).
 """
 
 from __future__ import annotations
@@ -269,10 +263,16 @@ class Relaxation:
         else:
             demand, rows, length = start.demand, start.rows, _NEXT_LENGTH
         state = volume.State(
-            np.minimum(demand, model.dearest), rows.copy(), *map(np.empty, size),
-            np.empty(len(self.it_kw)), *np.empty((2, 1)), np.full(1, length),
-            np.empty(1),
-        )  # fmt: skip
+            demand=np.minimum(demand, model.dearest),
+            rows=rows.copy(),
+            gradient=np.empty(size[0]),
+            over=np.empty(size[1]),
+            units=np.empty(len(self.it_kw)),
+            best=np.empty(1),
+            target=np.empty(1),
+            length=np.full(1, length),
+            waiting=np.empty(1),
+        )
         volume.start(model, state, self._work, self._upgraded, upper)
         enough = min(enough, self._dearest_plan())
         end = time.perf_counter() + time_limit_s
@@ -343,7 +343,7 @@ class Relaxation:
         """Return what no plan costs more than: a bound above it rules out all."""
         options, dear = self._model.options, self._dear
         stands = np.abs(options.cost) * options.high + np.abs(options.fixed)
-        return 2.0 * (dear + stands.sum() + abs(self._model.constant)) + 1.0
+        return float(2.0 * (dear + stands.sum()) + abs(self._model.constant)) + 1.0
 
 
 def lagrangean_bound(reduced: ReducedProblem, *, steps: int = 500) -> float:
@@ -392,13 +392,15 @@ def _work(model: volume.Model) -> Work:
     """Return the working memory of a relaxation."""
     n_pool, n_flow = len(model.flows.start) - 1, len(model.flows.cost)
     return Work(
-        np.empty(len(model.need)),
-        np.empty(len(model.options.cost)),
-        *np.empty((2, n_pool)),
-        np.empty(n_flow, dtype=np.int64),
-        np.empty(n_pool, dtype=np.int64),
-        *np.empty((2, n_flow)),
-        np.zeros(n_pool),
+        served=np.empty(len(model.need)),
+        units=np.empty(len(model.options.cost)),
+        value=np.empty(n_pool),
+        rent=np.empty(n_pool),
+        at=np.empty(n_flow, dtype=np.int64),
+        used=np.empty(n_pool, dtype=np.int64),
+        worth=np.empty(n_flow),
+        size=np.empty(n_flow),
+        floor=np.zeros(n_pool),
     )
 
 

@@ -97,7 +97,7 @@ class Work(NamedTuple):
         Least cost of each pool. [money]
     rent : numpy.ndarray of float, shape (n_pools,)
         Price of the capacity of a pool of several options. [money/kW]
-    at, count : numpy.ndarray of int
+    at, used : numpy.ndarray of int
         Flows that are used, from the first of each pool on, and how many.
     worth, size : numpy.ndarray of float, shape (n_flows,)
         What they earn and carry. [money/kW, kW]
@@ -110,7 +110,7 @@ class Work(NamedTuple):
     value: np.ndarray
     rent: np.ndarray
     at: np.ndarray
-    count: np.ndarray
+    used: np.ndarray
     worth: np.ndarray
     size: np.ndarray
     floor: np.ndarray
@@ -393,7 +393,7 @@ def evaluate(flows, need, price, options, hard, work):  # noqa: ANN201
     top = price.max() if len(price) else 0.0
     for p in range(n_pool):
         first, a, b = flows.start[p], options.start[p], options.start[p + 1]
-        work.count[p] = 0
+        work.used[p] = 0
         if b == a or (b == a + 1 and options.high[a] < 1.0):
             continue
         if b > a + 1:
@@ -409,7 +409,7 @@ def evaluate(flows, need, price, options, hard, work):  # noqa: ANN201
             work.units[a] = n if worth_it else 0.0
             keep = worth_it or options.high[a] == 1.0
             work.value[p] = value if keep else 0.0
-        work.count[p] = last - first
+        work.used[p] = last - first
     capacity_price, left = _cover(flows, options, hard, work)
     for p in range(n_pool):
         a, share = options.start[p], 1.0
@@ -421,7 +421,7 @@ def evaluate(flows, need, price, options, hard, work):  # noqa: ANN201
                     value -= capacity_price * options.it_kw[a]
                 work.value[p] = value if options.low[a] > 0.0 else min(value, 0.0)
         if share > 0.0:
-            for i in range(flows.start[p], flows.start[p] + work.count[p]):
+            for i in range(flows.start[p], flows.start[p] + work.used[p]):
                 work.served[flows.demand[work.at[i]]] += share * work.size[i]
     return capacity_price, left
 
