@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from gridsite.check_energy import energy_bill
 from gridsite.errors import ConfigError
 from gridsite.explain_run import repeated_study
 from gridsite.hosting.ac_replay import replay_loads
@@ -43,8 +44,9 @@ def check_run(results: Results) -> pd.DataFrame:
     -------
     pandas.DataFrame
         ``requirement, where, value, limit, excess`` as from ``check_plan``, with
-        ``cost`` where it is not that of the summary and ``AC replay`` for limits
-        newly broken or worsened. Empty where everything holds.
+        ``cost`` where it is not that of the summary, ``bill`` where terms of energy
+        are not what adds up step by step, and ``AC replay`` for limits newly broken
+        or worsened. Empty where everything holds.
 
     Raises
     ------
@@ -63,7 +65,9 @@ def check_run(results: Results) -> pd.DataFrame:
     study = repeated_study(results)
     demand = study_demand(study.config, study.path)
     grids = study.grids(study.feeder())
-    study = study.with_pue(grids.heaviest.profiles.time)
+    time = grids.heaviest.profiles.time
+    bill = energy_bill(study.config, study.path, results, time)
+    study = study.with_energy(time)
     hosting, single = lifted_hosting(study, grids, results.hosting, results.connections)
     inputs = siting_inputs(
         study.config,
@@ -82,6 +86,9 @@ def check_run(results: Results) -> pd.DataFrame:
     parts = [found, *_replayed(study, results)]
     if not abs(cost - told) <= _COST * abs(told):
         parts.append(_finding("cost", "objective", told, cost))
+    wrong = bill[~bill["agrees"]]
+    for kind, values in wrong.set_index("term")[["told", "billed"]].iterrows():
+        parts.append(_finding("bill", str(kind), values["told"], values["billed"]))
     parts = [part for part in parts if len(part)]
     return pd.concat(parts, ignore_index=True) if parts else found
 

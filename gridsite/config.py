@@ -12,21 +12,15 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
+from gridsite.config_energy import CarbonSection, PlaceSection, TariffSection
+from gridsite.config_types import NotNegative, Points, Positive, Section, Share
 from gridsite.cost_presets import with_preset
 from gridsite.errors import ConfigError
 
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NotNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
-
-
-class StudySection(_Section):
+class StudySection(Section):
     """Name of the study, its place and seed."""
 
     name: str
@@ -36,7 +30,7 @@ class StudySection(_Section):
     assumptions: list[str] = []
 
 
-class FeederSection(_Section):
+class FeederSection(Section):
     """Where the electrical model comes from, and what its tap changers do."""
 
     source: str
@@ -53,7 +47,7 @@ class FeederSection(_Section):
         return self
 
 
-class MetersSection(_Section):
+class MetersSection(Section):
     """How the file of profiles is read where it holds meter readings."""
 
     unit: Literal["W", "kW", "MW", "Wh", "kWh", "MWh"] | None = None
@@ -70,7 +64,7 @@ class MetersSection(_Section):
     links: str | None = None
 
 
-class ProfilesSection(_Section):
+class ProfilesSection(Section):
     """What customers draw: a file, shared shapes, the feeder's own, or a snapshot."""
 
     file: str | None = None
@@ -94,7 +88,7 @@ class ProfilesSection(_Section):
         return self
 
 
-class CommittedLoad(_Section):
+class CommittedLoad(Section):
     """A load in the queue, at a connection or at a bus."""
 
     kw: NotNegative
@@ -103,7 +97,7 @@ class CommittedLoad(_Section):
     name: str | None = None
 
 
-class CommittedSection(_Section):
+class CommittedSection(Section):
     """Loads that are in the queue and not built, listed here or in a file."""
 
     file: str | None = None
@@ -111,7 +105,7 @@ class CommittedSection(_Section):
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.95
 
 
-class ExclusionSection(_Section):
+class ExclusionSection(Section):
     """Zones that no candidate may touch or come near."""
 
     file: str
@@ -120,7 +114,7 @@ class ExclusionSection(_Section):
     layer: str | None = None
 
 
-class BuildingsSection(_Section):
+class BuildingsSection(Section):
     """Roofs, which of them are candidates, and how they connect."""
 
     file: str
@@ -170,7 +164,7 @@ class BuildingsSection(_Section):
         return self
 
 
-class ServiceSection(_Section):
+class ServiceSection(Section):
     """The service of a building whose own is not known, and how services count."""
 
     assumed: bool = True
@@ -179,7 +173,7 @@ class ServiceSection(_Section):
     rule: Literal["eu", "nec", "nec-ems"] = "eu"
 
 
-class NearSection(_Section):
+class NearSection(Section):
     """Places of a gazetteer around a point."""
 
     longitude: Annotated[float, Field(ge=-180.0, le=180.0)]
@@ -188,7 +182,7 @@ class NearSection(_Section):
     min_population: Literal[500, 1000, 5000, 15000] = 500
 
 
-class UsersSection(_Section):
+class UsersSection(Section):
     """Who needs computing, and the cells they are gathered in."""
 
     file: str | None = None
@@ -215,7 +209,7 @@ class UsersSection(_Section):
         return self
 
 
-class LatencySection(_Section):
+class LatencySection(Section):
     """Access times and the percentile they stand for."""
 
     percentile: Literal["median", "tail"] = "median"
@@ -223,7 +217,7 @@ class LatencySection(_Section):
     host_access_ms: dict[str, NotNegative] = {}
 
 
-class LimitsSection(_Section):
+class LimitsSection(Section):
     """Norm, given or by country or voltages, and values that differ from it."""
 
     preset: str | None = None
@@ -250,7 +244,7 @@ class LimitsSection(_Section):
         return self
 
 
-class HostingSection(_Section):
+class HostingSection(Section):
     """What flexible units have beside the grid, and at which levels they are rated."""
 
     battery_kwh: NotNegative = 0.0
@@ -258,7 +252,7 @@ class HostingSection(_Section):
     levels: list[Annotated[float, Field(ge=0.5, le=1.0)]] = []
 
 
-class AmbientSection(_Section):
+class AmbientSection(Section):
     """Outdoor temperature: how transformers age, and what cooling draws."""
 
     file: str
@@ -266,10 +260,10 @@ class AmbientSection(_Section):
     hot_spot_max_c: Positive = 120.0
     enclosure_rise_k: NotNegative = 0.0
     upgraded_paper: bool = False
-    pue: list[Annotated[list[float], Field(min_length=2, max_length=2)]] = []
+    pue: Points = []
 
 
-class UnitSection(_Section):
+class UnitSection(Section):
     """A kind of unit for buildings."""
 
     unit: str
@@ -299,7 +293,7 @@ class UnitSection(_Section):
         return self
 
 
-class WorkloadSection(_Section):
+class WorkloadSection(Section):
     """A kind of computing and what it needs."""
 
     workload: str
@@ -315,7 +309,7 @@ class WorkloadSection(_Section):
     site_kinds: list[Literal["building", "central"]] = ["building", "central"]
 
 
-class CentralSection(_Section):
+class CentralSection(PlaceSection):
     """A central site."""
 
     site_id: str
@@ -337,13 +331,16 @@ class CentralSection(_Section):
     it_life_years: Positive = 5.0
     infrastructure_life_years: Positive = 20.0
     pue: Annotated[float, Field(ge=1.0)]
+    pue_max: Annotated[float, Field(ge=1.0)] | None = None  # as the mean
+    ambient_file: str | None = None
+    pue_points: Points = []  # temperature and PUE
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
     lead_months: NotNegative = 24.0
     power_wait_months: NotNegative = 0.0
     demand_charge_per_kw_year: NotNegative = 0.0
     loss_share: Share = 0.0
     transport_per_it_kw: NotNegative = 0.0
-    energy_price_per_kwh: NotNegative
+    energy_price_per_kwh: NotNegative = 0.0
     maintenance_per_it_kw_year: NotNegative = 0.0
     network_per_it_kw_year: NotNegative = 0.0
     carbon_g_per_kwh: NotNegative = 0.0
@@ -357,17 +354,28 @@ class CentralSection(_Section):
         if self.scale_exponent < 1.0 and self.fixed_life_years is not None:
             msg = "scale_exponent and fixed_life_years; give one of them"
             raise ValueError(msg)
-        return self
+        if (self.ambient_file is None) == bool(self.pue_points):
+            msg = "PUE by temperature needs both ambient_file and pue_points"
+            raise ValueError(msg)
+        if self.pue_max is not None and self.pue_max < self.pue:
+            msg = f"pue_max {self.pue_max:g} is below pue {self.pue:g}, the mean"
+            raise ValueError(msg)
+        return _priced(self, "energy_price_per_kwh")
+
+    @property
+    def largest_pue(self) -> float:
+        """Return the largest PUE over the study. [-]"""
+        return self.pue if self.pue_max is None else self.pue_max
 
 
-class EconomicsSection(_Section):
+class EconomicsSection(PlaceSection):
     """Money: the frame, and what computing on buildings costs to run."""
 
     currency: str
     price_year: int
     horizon_years: Positive
     discount_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
-    building_energy_price_per_kwh: NotNegative
+    building_energy_price_per_kwh: NotNegative = 0.0
     host_payment_per_unit_year: dict[str, NotNegative] = {}
     maintenance_per_it_kw_year: NotNegative = 0.0
     network_per_site_year: NotNegative = 0.0
@@ -381,8 +389,12 @@ class EconomicsSection(_Section):
     water_l_per_kwh: NotNegative = 0.0
     budget: Positive | None = None
 
+    @model_validator(mode="after")
+    def _has_a_price(self) -> Self:
+        return _priced(self, "building_energy_price_per_kwh")
 
-class CostsSection(_Section):
+
+class CostsSection(Section):
     """Where figures come from that the study does not give."""
 
     preset: Literal["vendor-claims", "evidence"]
@@ -390,7 +402,7 @@ class CostsSection(_Section):
     currency_per_usd: Positive = 1.0
 
 
-class _Caps(_Section):
+class _Caps(Section):
     """What a group of buildings can have together, and what its first unit costs."""
 
     max_units: NotNegative | None = None
@@ -398,13 +410,14 @@ class _Caps(_Section):
     onboarding_cost: NotNegative = 0.0
 
 
-class UtilitySection(_Caps):
+class UtilitySection(_Caps, PlaceSection):
     """A utility, its tariff, and the feeders that are its own (none: all others)."""
 
     name: str
     feeders: list[str] = []
     energy_price_per_kwh: NotNegative | None = None
     demand_charge_per_kw_year: NotNegative | None = None
+    carbon_g_per_kwh: NotNegative | None = None
 
 
 class GroupSection(_Caps):
@@ -416,7 +429,7 @@ class GroupSection(_Caps):
     buildings: list[str] = []
 
 
-class ExistingSection(_Section):
+class ExistingSection(Section):
     """Units that stand already."""
 
     site_id: str
@@ -424,7 +437,7 @@ class ExistingSection(_Section):
     count: Annotated[int, Field(ge=1)]
 
 
-class UpgradeSection(_Section):
+class UpgradeSection(Section):
     """A line or transformer that can be made larger, once, for money."""
 
     upgrade_id: str
@@ -436,7 +449,7 @@ class UpgradeSection(_Section):
     excludes: list[str] = []
 
 
-class ServiceUpgradeSection(_Section):
+class ServiceUpgradeSection(Section):
     """A larger service that every building with a known smaller one can get."""
 
     amps: Positive
@@ -445,7 +458,7 @@ class ServiceUpgradeSection(_Section):
     lead_months: NotNegative = 0.0
 
 
-class PeriodsSection(_Section):
+class PeriodsSection(Section):
     """Deployment periods of equal length; the last lasts until the horizon."""
 
     count: Annotated[int, Field(ge=1)] = 1
@@ -466,7 +479,7 @@ class PeriodsSection(_Section):
         return self
 
 
-class SolveSection(_Section):
+class SolveSection(Section):
     """When the solver may stop."""
 
     gap: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
@@ -475,14 +488,14 @@ class SolveSection(_Section):
     compare: bool = True
 
 
-class FleetSection(_Section):
+class FleetSection(Section):
     """Which feeders; the power factor of the added load where no units are given."""
 
     feeders: Annotated[list[str], Field(min_length=1)]
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
 
 
-class RatingConfig(_Section):
+class RatingConfig(Section):
     """What rating a feeder takes, with or without a siting."""
 
     study: StudySection
@@ -514,6 +527,8 @@ class StudyConfig(RatingConfig):
     workloads: Annotated[list[WorkloadSection], Field(min_length=1)]
     central: list[CentralSection] = []
     costs: CostsSection | None = None
+    tariffs: list[TariffSection] = []
+    carbon: CarbonSection | None = None
     utilities: list[UtilitySection] = []
     groups: list[GroupSection] = []
     existing: list[ExistingSection] = []
@@ -525,8 +540,22 @@ class StudyConfig(RatingConfig):
 
     def files(self) -> list[str]:
         """Return the names of the files that are read, beside the feeder's."""
-        users = [self.users.file] if self.users.file else []
-        return [*super().files(), *self.buildings.files(), *users]
+        own = [self.users.file, self.carbon.file if self.carbon else None]
+        own += [t.file for t in self.tariffs] + [c.ambient_file for c in self.central]
+        names = [*super().files(), *self.buildings.files(), *filter(None, own)]
+        return [*dict.fromkeys(names)]
+
+    @model_validator(mode="after")
+    def _tariffs_and_regions_are_known(self) -> Self:
+        names = [t.name for t in self.tariffs]
+        for place in (self.economics, *self.utilities, *self.central):
+            if place.tariff is not None and names.count(place.tariff) != 1:
+                msg = f"tariff {place.tariff!r} is not one of tariffs {names}; name one"
+                raise ValueError(msg)
+            if place.carbon_region is not None and self.carbon is None:
+                msg = f"carbon_region {place.carbon_region!r} needs [carbon] file"
+                raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _power_of_workloads(self) -> Self:
@@ -576,6 +605,17 @@ class StudyConfig(RatingConfig):
             msg = f"economics.host_payment_per_unit_year: no unit is called {unknown}"
             raise ValueError(msg)
         return self
+
+
+_Place = TypeVar("_Place", bound=PlaceSection)
+
+
+def _priced(place: _Place, price: str) -> _Place:
+    """Return a place that has a price of energy."""
+    if price not in place.model_fields_set and place.tariff is None:
+        msg = f"key {price!r} is missing; add it, or a tariff"
+        raise ValueError(msg)
+    return place
 
 
 class FleetConfig(RatingConfig):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -99,9 +100,29 @@ def utility_of(config: StudyConfig, feeder_id: str) -> UtilitySection | None:
     return rest
 
 
-def utility_prices(config: StudyConfig, feeder_id: str) -> tuple[float, float]:
+@dataclass(frozen=True, kw_only=True)
+class UtilityTerms:
     """
-    Return what a utility charges at a feeder.
+    What energy costs and emits at a feeder.
+
+    Parameters
+    ----------
+    energy_price_per_kwh : float
+        Price of energy. [money/kWh]
+    demand_charge_per_kw_year : float
+        Demand charge. [money/(kW a)]
+    carbon_g_per_kwh : float
+        Carbon intensity. [g/kWh]
+    """
+
+    energy_price_per_kwh: float
+    demand_charge_per_kw_year: float
+    carbon_g_per_kwh: float
+
+
+def utility_terms(config: StudyConfig, feeder_id: str) -> UtilityTerms:
+    """
+    Return the terms of a feeder's utility, or of the study where it has none.
 
     Parameters
     ----------
@@ -112,18 +133,17 @@ def utility_prices(config: StudyConfig, feeder_id: str) -> tuple[float, float]:
 
     Returns
     -------
-    energy : float
-        Price of energy. [money/kWh]
-    charge : float
-        Demand charge. [money/(kW a)]
+    UtilityTerms
+        Price, charge and intensity.
     """
     economics, utility = config.economics, utility_of(config, feeder_id)
-    energy = None if utility is None else utility.energy_price_per_kwh
-    charge = None if utility is None else utility.demand_charge_per_kw_year
-    return (
-        economics.building_energy_price_per_kwh if energy is None else energy,
-        economics.demand_charge_per_kw_year if charge is None else charge,
-    )
+    usual = {
+        "energy_price_per_kwh": economics.building_energy_price_per_kwh,
+        "demand_charge_per_kw_year": economics.demand_charge_per_kw_year,
+        "carbon_g_per_kwh": economics.carbon_g_per_kwh,
+    }
+    given = {} if utility is None else utility.model_dump(include=set(usual))
+    return UtilityTerms(**usual | {k: v for k, v in given.items() if v is not None})
 
 
 def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:

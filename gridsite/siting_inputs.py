@@ -201,7 +201,11 @@ def siting_inputs(
         msg = "no building can host a unit and no central site is given; see hosting"
         raise DataError(msg)
     options = unit_cost_terms(
-        options, economics, idle_share=config.economics.idle_share
+        options,
+        economics,
+        idle_share=config.economics.idle_share,
+        carbon_price_per_tonne=config.economics.carbon_price_per_t,
+        water_price_per_m3=config.economics.water_price_per_m3,
     )
     sites = site_rows(config, buildings, options, economics)
     workloads = workload_rows(config)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from gridsite.siting_groups import utility_prices
+from gridsite.siting_groups import utility_terms
 from gridsite.siting_time import lead_periods
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def unit_rows(config: StudyConfig) -> pd.DataFrame:
     rows += [
         {
             "unit": _block(central),
-            "rated_kw": central.block_kw * central.pue,
+            "rated_kw": central.block_kw * central.largest_pue,
             "it_kw": central.block_kw,
             "power_factor": central.power_factor,
             "phases": "ABC",
@@ -143,12 +143,13 @@ def central_options(config: StudyConfig) -> pd.DataFrame:
             "own_limit_kw": np.nan,
             "it_kw": central.block_kw,
             "pue": central.pue,
-            "tariff_per_kwh": central.energy_price_per_kwh * (1.0 + central.loss_share)
-            + central.carbon_g_per_kwh / 1e6 * config.economics.carbon_price_per_t
-            + central.water_l_per_kwh / 1e3 * config.economics.water_price_per_m3,
+            "tariff_per_kwh": central.energy_price_per_kwh,
+            "loss_share": central.loss_share,
+            "carbon_kg_per_kwh": central.carbon_g_per_kwh / 1e3,
+            "water_l_per_kwh": central.water_l_per_kwh,
             "demand_charge_per_year": central.demand_charge_per_kw_year
             * central.block_kw
-            * central.pue,
+            * central.largest_pue,
             "it_hardware_price": central.it_capital_per_kw * central.block_kw,
             "it_hardware_life_years": central.it_life_years,
             "infrastructure_price": (
@@ -199,18 +200,15 @@ def _unit_prices(config: StudyConfig, unit: UnitSection) -> dict[str, float]:
 
 def _tariff(
     config: StudyConfig, unit: UnitSection, feeders: pd.Series[str]
-) -> dict[str, np.ndarray]:
+) -> dict[str, Any]:
     """Return what the draw of a unit costs at the tariff of each feeder's utility."""
-    economics = config.economics
-    energy, charge = [], []
-    for feeder in feeders:
-        price, per_kw = utility_prices(config, feeder)
-        # idle draw pays for its carbon, losses and water with its energy
-        carbon = economics.carbon_g_per_kwh / 1e6 * economics.carbon_price_per_t
-        water = economics.water_l_per_kwh / 1e3 * economics.water_price_per_m3
-        energy.append(price * (1.0 + economics.loss_share) + carbon + water)
-        charge.append(per_kw * unit.rated_kw)
+    terms = [utility_terms(config, feeder) for feeder in feeders]
     return {
-        "tariff_per_kwh": np.array(energy, dtype=float),
-        "demand_charge_per_year": np.array(charge, dtype=float),
+        "tariff_per_kwh": [t.energy_price_per_kwh for t in terms],
+        "loss_share": config.economics.loss_share,
+        "carbon_kg_per_kwh": [t.carbon_g_per_kwh / 1e3 for t in terms],
+        "water_l_per_kwh": config.economics.water_l_per_kwh,
+        "demand_charge_per_year": [
+            t.demand_charge_per_kw_year * unit.rated_kw for t in terms
+        ],
     }

@@ -11,7 +11,7 @@ import pandas as pd
 from gridsite.errors import ConfigError
 from gridsite.places import access_times_ms, latency_arcs
 from gridsite.siting import arc_cost_terms, site_cost_terms
-from gridsite.siting_groups import LOCAL, utility_of, utility_prices
+from gridsite.siting_groups import LOCAL, utility_of, utility_terms
 
 if TYPE_CHECKING:
     from gridsite.config import StudyConfig
@@ -67,7 +67,10 @@ def site_rows(
             "roof_area_m2": used["roof_area_m2"].to_numpy(),
             "access_ms": access.to_numpy(dtype=float),
             "site_constant_ms": 0.0,
-            "carbon_g_per_kwh": config.economics.carbon_g_per_kwh,
+            "carbon_g_per_kwh": [
+                utility_terms(config, feeder).carbon_g_per_kwh
+                for feeder in used["feeder_id"]
+            ],
             "water_l_per_kwh": config.economics.water_l_per_kwh,
             "site_network": config.economics.network_per_site_year,
             "site": 0.0,
@@ -192,7 +195,7 @@ def arc_rows(
             "tariff_per_kwh": [
                 central[s].energy_price_per_kwh
                 if s in central
-                else utility_prices(config, feeder)[0]
+                else utility_terms(config, feeder).energy_price_per_kwh
                 for s, feeder in zip(sites["site_id"], sites["feeder_id"], strict=True)
             ],
             "loss_share": [

@@ -261,7 +261,7 @@ def _running(costs: pd.Series[float]) -> dict[str, float]:
     out: dict[str, float] = {}
     for term, value in costs.items():
         name = str(term).removesuffix("_per_year").removesuffix("_present")
-        name = {"idle_energy": "energy", "site_network": "network"}.get(name, name)
+        name = name.removeprefix("idle_").removeprefix("site_")
         out[f"{name}_present"] = out.get(f"{name}_present", 0.0) + float(value)
     return out
 

@@ -33,7 +33,6 @@ from gridsite.feeder.meter_profiles import read_loads
 from gridsite.feeder.profiles import Profiles, constant_profiles, shape_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
-from gridsite.hosting.ambient import pue_of_temperature, read_ambient
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.limits import Limits
@@ -48,6 +47,7 @@ from gridsite.siting import (
     empty_table,
     solve,
 )
+from gridsite.siting_energy import with_energy
 from gridsite.siting_grid import Grids, Replayed
 from gridsite.siting_inputs import SitingInputs, siting_inputs
 from gridsite.siting_time import SERVICE
@@ -369,9 +369,9 @@ class Study:
         own = section.model_dump(exclude={"pue"})
         return AmbientChoice(**{**own, "file": str(self.path(section.file))})
 
-    def with_pue(self, time: pd.DatetimeIndex) -> Study:
+    def with_energy(self, time: pd.DatetimeIndex) -> Study:
         """
-        Return the study with the PUE that its outdoor temperature gives.
+        Return the study with what its steps say of prices, carbon and PUE.
 
         Parameters
         ----------
@@ -381,39 +381,11 @@ class Study:
         Returns
         -------
         Study
-            Units have the mean PUE; the same study without ``[ambient] pue``.
-
-        Raises
-        ------
-        ConfigError
-            If a unit's ``rated_kw`` is below its draw at the largest PUE.
+            As `gridsite.siting_energy.with_energy`; the same study where nothing is
+            given by step.
         """
-        section = self.config.ambient
-        if section is None or not section.pue:
-            return self
-        table = [(celsius, pue) for celsius, pue in section.pue]
-        pue = pue_of_temperature(
-            read_ambient(self.path(section.file), time), table=table
-        )
-        for unit in self.config.units:
-            if unit.rated_kw < unit.it_kw * pue.max() * (1.0 - 1e-6):
-                msg = (
-                    f"units: rated_kw {unit.rated_kw:g} of {unit.unit!r} is below "
-                    f"it_kw x the largest PUE, {unit.it_kw * pue.max():g}; raise it"
-                )
-                raise ConfigError(msg)
-        note = (
-            f"PUE of units follows the outdoor temperature: mean {pue.mean():.4g}, "
-            f"largest {pue.max():.4g}; their own pue is not used"
-        )
-        units = [
-            unit.model_copy(update={"pue": float(pue.mean())})
-            for unit in self.config.units
-        ]
-        named = self.config.study
-        named = named.model_copy(update={"assumptions": [*named.assumptions, note]})
-        config = self.config.model_copy(update={"units": units, "study": named})
-        return replace(self, config=config)
+        config = with_energy(self.config, self.path, time)
+        return self if config is self.config else replace(self, config=config)
 
     def background_factors(self) -> list[float]:
         """
@@ -586,7 +558,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     demand = study_demand(study.config, study.path)
     grids = study.grids(feeder)
     grid = grids.heaviest
-    study = study.with_pue(grid.profiles.time)
+    study = study.with_energy(grid.profiles.time)
     connections = with_estimates(places.connections, grid.profiles)
     places = replace(places, connections=connections)
     hosting = _rated(

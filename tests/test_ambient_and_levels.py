@@ -130,11 +130,11 @@ class TestStudyFile:
         known = [unit.rated_kw / unit.it_kw for unit in study.config.units]
         if min(known) < 1.08:
             with pytest.raises(ConfigError, match="largest PUE"):
-                study.with_pue(time)
+                study.with_energy(time)
             lower = path.read_text("utf-8").replace("[50.0, 1.08]", "[50.0, 1.025]")
             path.write_text(lower, "utf-8")
             study = Study.read(path)
-        changed = study.with_pue(time)
+        changed = study.with_energy(time)
         (pue,) = {unit.pue for unit in changed.config.units}
         top = study.config.ambient.pue[-1][1]
         assert pue == pytest.approx(0.5 * (1.02 + top), rel=1e-12)
@@ -146,7 +146,7 @@ class TestStudyFile:
         write_ambient(path.parent, 55.0)
         study = Study.read(path)
         with pytest.raises(DataError, match="add points"):
-            study.with_pue(study.loads(study.feeder()).time)
+            study.with_energy(study.loads(study.feeder()).time)
 
     def test_the_grid_ages_by_the_file(self, make_study, tmp_path):
         keys = '[ambient]\nfile = "weather.csv"\nhot_spot_max_c = 110.0\n\n[limits]'
@@ -156,7 +156,7 @@ class TestStudyFile:
         grid = study.grid(study.feeder())
         assert grid.ageing.hot_spot_max_c == 110.0
         assert (grid.ageing.ambient_c == 31.0).all()
-        assert study.with_pue(grid.profiles.time) is study
+        assert study.with_energy(grid.profiles.time) is study
 
     def test_a_fleet_takes_temperature_levels_and_battery(self, folder):
         write_ambient(folder, 60.0)

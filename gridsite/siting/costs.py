@@ -28,7 +28,12 @@ if TYPE_CHECKING:
 
 
 def unit_cost_terms(
-    options: pd.DataFrame, economics: Economics, *, idle_share: float = 0.0
+    options: pd.DataFrame,
+    economics: Economics,
+    *,
+    idle_share: float = 0.0,
+    carbon_price_per_tonne: float = 0.0,
+    water_price_per_m3: float = 0.0,
 ) -> pd.DataFrame:
     """
     Add the cost terms of one unit to a table of site options.
@@ -42,20 +47,27 @@ def unit_cost_terms(
         ``it_hardware_life_years``, ``infrastructure_life_years``,
         ``installation_life_years`` [a], ``host_per_year`` and
         ``maintenance_per_year`` [money/a]; where there are such costs,
-        ``transport_price`` [money] with ``transport_life_years`` [a] and
-        ``demand_charge_per_year`` [money/a].
+        ``transport_price`` [money] with ``transport_life_years`` [a],
+        ``demand_charge_per_year`` [money/a], and of the energy of idle draw
+        ``loss_share``, ``carbon_kg_per_kwh`` and ``water_l_per_kwh``.
     economics : Economics
         Horizon and discount rate.
     idle_share : float, default 0.0
         Draw of a unit with nothing assigned, as a share of full load. [-]
+    carbon_price_per_tonne : float, default 0.0
+        Price of emitted carbon. [money/t]
+    water_price_per_m3 : float, default 0.0
+        Price of water. [money/m3]
 
     Returns
     -------
     pandas.DataFrame
         ``options`` with ``it_hardware_capital``, ``infrastructure_capital``,
         ``installation_capital`` and their sum ``unit_capital`` (net present
-        cost, [money]), ``idle_energy_per_year`` and ``unit_per_year``, the
-        sum of the per-year terms [money/a].
+        cost, [money]), ``idle_energy_per_year``, where their columns are there
+        ``idle_losses_per_year``, ``idle_carbon_per_year`` and
+        ``idle_water_per_year``, and ``unit_per_year``, the sum of the per-year
+        terms [money/a].
 
     Raises
     ------
@@ -80,9 +92,13 @@ def unit_cost_terms(
             options[f"{part}_price"], options[f"{part}_life_years"], economics
         )
     result["unit_capital"] = result[[f"{part}_capital" for part in parts]].sum(axis=1)
-    full_load = options["it_kw"] * options["pue"] * HOURS_PER_YEAR
-    result["idle_energy_per_year"] = idle_share * full_load * options["tariff_per_kwh"]
-    per_year = ["host_per_year", "maintenance_per_year", "idle_energy_per_year"]
+    idle_kwh = idle_share * options["it_kw"] * options["pue"] * HOURS_PER_YEAR
+    per_year = ["host_per_year", "maintenance_per_year"]
+    for kind, price in _energy(
+        options, carbon_price_per_tonne, water_price_per_m3
+    ).items():
+        result[f"idle_{kind}_per_year"] = idle_kwh * price
+        per_year.append(f"idle_{kind}_per_year")
     if "demand_charge_per_year" in options:
         _require(options, ["demand_charge_per_year"], "options")
         per_year.append("demand_charge_per_year")
@@ -197,11 +213,6 @@ def arc_cost_terms(
     ConfigError
         If a share is outside [0, 1].
 
-    Notes
-    -----
-    Carbon of idle draw is not priced here; with a carbon price, add it to the
-    tariff instead where ``idle_share`` is above 0.
-
     Examples
     --------
     >>> from gridsite.siting.economics import Economics
@@ -229,23 +240,31 @@ def arc_cost_terms(
     _check_share("idle_share", idle_share)
     factor = economics.present_value_factor
     kwh_per_kw = (1.0 - idle_share) * utilisation * places["pue"] * HOURS_PER_YEAR
-    carbon_per_kwh = places["carbon_kg_per_kwh"] / 1000.0 * carbon_price_per_tonne
     result = places.copy()
-    result["energy_present"] = factor * kwh_per_kw * places["tariff_per_kwh"]
     result["network_present"] = factor * places["network_per_it_kw_year"]
-    result["carbon_present"] = factor * kwh_per_kw * carbon_per_kwh
-    terms = ["energy_present", "network_present", "carbon_present"]
-    if "loss_share" in places:
-        _require(places, ["loss_share"], "places")
-        result["losses_present"] = result["energy_present"] * places["loss_share"]
-        terms.append("losses_present")
-    if "water_l_per_kwh" in places:
-        _require(places, ["water_l_per_kwh"], "places")
-        water = places["water_l_per_kwh"] / 1e3 * water_price_per_m3
-        result["water_present"] = factor * kwh_per_kw * water
-        terms.append("water_present")
+    terms = ["network_present"]
+    for kind, price in _energy(
+        places, carbon_price_per_tonne, water_price_per_m3
+    ).items():
+        result[f"{kind}_present"] = factor * kwh_per_kw * price
+        terms.append(f"{kind}_present")
     result["cost_per_it_kw"] = result[terms].sum(axis=1)
     return result
+
+
+def _energy(
+    table: pd.DataFrame, carbon_price_per_tonne: float, water_price_per_m3: float
+) -> dict[str, pd.Series[float]]:
+    """Return what a kWh costs at each row, by what it pays for. [money/kWh]"""
+    prices = {"energy": table["tariff_per_kwh"]}
+    if "loss_share" in table:
+        prices["losses"] = table["loss_share"] * table["tariff_per_kwh"]
+    if "carbon_kg_per_kwh" in table:
+        prices["carbon"] = table["carbon_kg_per_kwh"] * carbon_price_per_tonne / 1e3
+    if "water_l_per_kwh" in table:
+        prices["water"] = table["water_l_per_kwh"] * water_price_per_m3 / 1e3
+    _require(pd.DataFrame(prices), list(prices), "prices of energy")
+    return prices
 
 
 def _require(table: pd.DataFrame, columns: list[str], name: str) -> None:
