@@ -76,6 +76,7 @@ def check_run(results: Results) -> pd.DataFrame:
         demand.zones,
         demand.demand,
         services_of(single[2]),
+        study.areas(),
     )
     none = tuple(empty_table(name) for name in _ROWS)
     problem = siting_problem(inputs, (none[0], none[1], none[2]), single)

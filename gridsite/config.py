@@ -403,18 +403,27 @@ class CostsSection(Section):
 
 
 class _Caps(Section):
-    """What a group of buildings can have together, and what its first unit costs."""
+    """Who is in a group, what it can have together, what its first unit costs."""
 
+    feeders: list[str] = []
+    areas: list[str] = []
     max_units: NotNegative | None = None
     max_kw: NotNegative | None = None
     onboarding_cost: NotNegative = 0.0
 
 
+class AreasSection(Section):
+    """Polygons with names: what is local, and whose territory it is."""
+
+    file: str
+    name_column: str = "name"
+    layer: str | None = None
+
+
 class UtilitySection(_Caps, PlaceSection):
-    """A utility, its tariff, and the feeders that are its own (none: all others)."""
+    """A utility, its tariff, and its feeders and areas (neither: all others)."""
 
     name: str
-    feeders: list[str] = []
     energy_price_per_kwh: NotNegative | None = None
     demand_charge_per_kw_year: NotNegative | None = None
     carbon_g_per_kwh: NotNegative | None = None
@@ -425,7 +434,6 @@ class GroupSection(_Caps):
 
     group_id: str
     kind: Literal["feeder", "transformer", "area"] = "area"
-    feeders: list[str] = []
     buildings: list[str] = []
 
 
@@ -529,6 +537,7 @@ class StudyConfig(RatingConfig):
     costs: CostsSection | None = None
     tariffs: list[TariffSection] = []
     carbon: CarbonSection | None = None
+    areas: AreasSection | None = None
     utilities: list[UtilitySection] = []
     groups: list[GroupSection] = []
     existing: list[ExistingSection] = []
@@ -541,6 +550,7 @@ class StudyConfig(RatingConfig):
     def files(self) -> list[str]:
         """Return the names of the files that are read, beside the feeder's."""
         own = [self.users.file, self.carbon.file if self.carbon else None]
+        own += [self.areas.file if self.areas else None]
         own += [t.file for t in self.tariffs] + [c.ambient_file for c in self.central]
         names = [*super().files(), *self.buildings.files(), *filter(None, own)]
         return [*dict.fromkeys(names)]
@@ -555,6 +565,10 @@ class StudyConfig(RatingConfig):
             if place.carbon_region is not None and self.carbon is None:
                 msg = f"carbon_region {place.carbon_region!r} needs [carbon] file"
                 raise ValueError(msg)
+        named = [a for g in (*self.utilities, *self.groups) for a in g.areas]
+        if named and self.areas is None:
+            msg = f"areas {sorted(set(named))} need [areas] file"
+            raise ValueError(msg)
         return self
 
     @model_validator(mode="after")

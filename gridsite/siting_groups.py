@@ -9,15 +9,18 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
+from gridsite.places import area_names
 from gridsite.siting import empty_table
 
 if TYPE_CHECKING:
-    from gridsite.config import CentralSection, StudyConfig, UtilitySection
+    import geopandas as gpd
+
+    from gridsite.config import CentralSection, StudyConfig
 
 #: Sizes between which the cost of a central site is linear.
 _SIZES = 5
 
-#: Area of all buildings and zones of a study; a central site is its own area.
+#: Area of all buildings and zones of a study without areas.
 LOCAL = "local"
 
 
@@ -75,35 +78,56 @@ def _pieces(central: CentralSection) -> list[CentralSection]:
     return found
 
 
-def utility_of(config: StudyConfig, feeder_id: str) -> UtilitySection | None:
+def with_owners(
+    config: StudyConfig, buildings: gpd.GeoDataFrame, areas: gpd.GeoDataFrame | None
+) -> gpd.GeoDataFrame:
     """
-    Return the utility of a feeder.
+    Return buildings with the area that they lie in and their utility.
 
     Parameters
     ----------
     config : StudyConfig
         The study.
-    feeder_id : str
-        The feeder.
+    buildings : geopandas.GeoDataFrame
+        Contract ``buildings``, with ``feeder_id``.
+    areas : geopandas.GeoDataFrame or None
+        As from ``places.read_areas``; None: all is one area.
 
     Returns
     -------
-    UtilitySection or None
-        The one that lists the feeder, else the one that lists none.
+    geopandas.GeoDataFrame
+        The same with ``area`` ("" outside all areas) and ``utility``: the one that
+        lists the feeder, else the area, else the one that lists neither, else "".
+
+    Raises
+    ------
+    ConfigError
+        If a utility or a group names an area that the layer does not have.
     """
-    rest = None
-    for utility in config.utilities:
-        if feeder_id in utility.feeders:
-            return utility
-        if not utility.feeders:
-            rest = utility
-    return rest
+    named = {a for g in (*config.utilities, *config.groups) for a in g.areas}
+    known = set() if areas is None else set(areas["area"])
+    if named - known:
+        msg = (
+            f"areas: {sorted(named - known)} are not in the layer, which has "
+            f"{sorted(known)[:5]}; correct the names"
+        )
+        raise ConfigError(msg)
+    area = LOCAL if areas is None else area_names(buildings, areas)
+    found = buildings.assign(area=area)
+    owner = pd.Series("", index=found.index)
+    for utility in config.utilities:  # from the weakest claim to the strongest
+        if not utility.feeders and not utility.areas:
+            owner[:] = utility.name
+    for column, listed in (("area", "areas"), ("feeder_id", "feeders")):
+        for utility in reversed(config.utilities):
+            owner[found[column].isin(getattr(utility, listed))] = utility.name
+    return found.assign(utility=owner)
 
 
 @dataclass(frozen=True, kw_only=True)
 class UtilityTerms:
     """
-    What energy costs and emits at a feeder.
+    What energy costs and emits at a utility.
 
     Parameters
     ----------
@@ -120,23 +144,24 @@ class UtilityTerms:
     carbon_g_per_kwh: float
 
 
-def utility_terms(config: StudyConfig, feeder_id: str) -> UtilityTerms:
+def utility_terms(config: StudyConfig, name: str) -> UtilityTerms:
     """
-    Return the terms of a feeder's utility, or of the study where it has none.
+    Return the terms of a utility, or of the study where it has none.
 
     Parameters
     ----------
     config : StudyConfig
         The study.
-    feeder_id : str
-        The feeder.
+    name : str
+        The utility; "" for none.
 
     Returns
     -------
     UtilityTerms
         Price, charge and intensity.
     """
-    economics, utility = config.economics, utility_of(config, feeder_id)
+    economics = config.economics
+    utility = next((u for u in config.utilities if u.name == name), None)
     usual = {
         "energy_price_per_kwh": economics.building_energy_price_per_kwh,
         "demand_charge_per_kw_year": economics.demand_charge_per_kw_year,
@@ -188,8 +213,12 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
     for group in config.groups:
         inside = buildings["feeder_id"].isin(group.feeders)
         inside |= buildings["site_id"].isin(group.buildings)
+        inside |= buildings["area"].isin(group.areas)
         if not inside.any():
-            msg = f"groups: no site is in {group.group_id!r}; name feeders or buildings"
+            msg = (
+                f"groups: no site is in {group.group_id!r}; name feeders, buildings or "
+                "areas"
+            )
             raise ConfigError(msg)
         caps = group.model_dump(include={"max_units", "max_kw", "onboarding_cost"})
         add(group.group_id, group.kind, buildings.loc[inside, "site_id"], **caps)

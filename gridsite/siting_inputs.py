@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gridsite.errors import DataError
-from gridsite.places import distance_km
+from gridsite.places import area_names, distance_km
 from gridsite.siting import (
     Economics,
     SitingProblem,
@@ -20,6 +20,7 @@ from gridsite.siting_groups import (
     existing_counts,
     group_rows,
     sized_central,
+    with_owners,
 )
 from gridsite.siting_options import building_options, central_options, unit_rows
 from gridsite.siting_sites import arc_rows, site_rows, workload_rows
@@ -157,6 +158,7 @@ def siting_inputs(
     zones: gpd.GeoDataFrame,
     demand: pd.DataFrame,
     services: Sequence[str] = (),
+    areas: gpd.GeoDataFrame | None = None,
 ) -> SitingInputs:
     """
     Return the tables of the siting problem.
@@ -175,6 +177,9 @@ def siting_inputs(
         Contract ``demand``.
     services : sequence of str, optional
         Upgrades of services that may be paid for.
+    areas : geopandas.GeoDataFrame, optional
+        As from ``places.read_areas``. Default: all buildings and zones are one area,
+        a central site one of its own.
 
     Returns
     -------
@@ -184,9 +189,11 @@ def siting_inputs(
     Raises
     ------
     DataError
-        If no building can host a unit and there is no central site.
+        If no building can host a unit and there is no central site, or a zone whose
+        demand has to be local lies in no area.
     """
     config = sized_central(config)
+    buildings = with_owners(config, buildings, areas)
     economics = Economics(
         horizon_years=config.economics.horizon_years,
         real_discount_rate=config.economics.discount_rate,
@@ -208,10 +215,14 @@ def siting_inputs(
         water_price_per_m3=config.economics.water_price_per_m3,
     )
     sites = site_rows(config, buildings, options, economics)
+    if areas is not None:
+        central = sites["kind"] == "central"
+        sites.loc[central, "area"] = area_names(sites[central], areas)
     workloads = workload_rows(config)
     arcs = arc_rows(config, zones, workloads, sites, economics)
     periods = period_rows(config, economics)
-    demand, arcs = over_periods(config, periods, demand.assign(area=LOCAL), arcs)
+    demand = _with_areas(config, demand, zones, areas)
+    demand, arcs = over_periods(config, periods, demand, arcs)
     return SitingInputs(
         config=config,
         units=unit_rows(config),
@@ -229,3 +240,26 @@ def siting_inputs(
         ),
         present_value_factor=economics.present_value_factor,
     )
+
+
+def _with_areas(
+    config: StudyConfig,
+    demand: pd.DataFrame,
+    zones: gpd.GeoDataFrame,
+    areas: gpd.GeoDataFrame | None,
+) -> pd.DataFrame:
+    """Return demand with the area of its zone."""
+    if areas is None:
+        return demand.assign(area=LOCAL)
+    area = pd.Series(area_names(zones, areas).to_numpy(), index=zones["zone_id"])
+    found = demand.assign(area=demand["zone_id"].map(area))
+    local = [w.workload for w in config.workloads if w.min_local_share > 0.0]
+    lost = found[found["workload"].isin(local) & (found["area"] == "")]
+    if len(lost):
+        names = sorted(lost["zone_id"].unique())
+        msg = (
+            f"areas: zone(s) {names[:3]} ({len(names)} in all) lie in no area, and "
+            f"{local} ask for a local share; extend the layer"
+        )
+        raise DataError(msg)
+    return found

@@ -84,7 +84,7 @@ def building_options(
     config : StudyConfig
         The study.
     buildings : geopandas.GeoDataFrame
-        Contract ``buildings``.
+        Contract ``buildings``, with ``utility``.
     open_to : pandas.DataFrame
         Contract ``hosting``, of connections with room.
 
@@ -94,6 +94,7 @@ def building_options(
         Contract ``site_options`` without costs, with prices.
     """
     roof = buildings.set_index("building_id")["roof_area_m2"]
+    owner = buildings.set_index("building_id")["utility"]
     parts = []
     for unit in config.units:
         fits = [set(unit.phases) <= set(phases) for phases in open_to["phases"]]
@@ -111,7 +112,7 @@ def building_options(
                 "available_from": 0,
                 "own_limit_kw": at["firm_kw"].to_numpy(),
                 **_unit_prices(config, unit),
-                **_tariff(config, unit, at["feeder_id"]),
+                **_tariff(config, unit, owner.loc[at["building_id"]]),
             }
         )
         parts.append(part[part["max_units"] > 0])
@@ -199,10 +200,10 @@ def _unit_prices(config: StudyConfig, unit: UnitSection) -> dict[str, float]:
 
 
 def _tariff(
-    config: StudyConfig, unit: UnitSection, feeders: pd.Series[str]
+    config: StudyConfig, unit: UnitSection, utilities: pd.Series[str]
 ) -> dict[str, Any]:
-    """Return what the draw of a unit costs at the tariff of each feeder's utility."""
-    terms = [utility_terms(config, feeder) for feeder in feeders]
+    """Return what the draw of a unit costs at the tariff of each utility."""
+    terms = [utility_terms(config, name) for name in utilities]
     return {
         "tariff_per_kwh": [t.energy_price_per_kwh for t in terms],
         "loss_share": config.economics.loss_share,

@@ -11,7 +11,7 @@ import pandas as pd
 from gridsite.errors import ConfigError
 from gridsite.places import access_times_ms, latency_arcs
 from gridsite.siting import arc_cost_terms, site_cost_terms
-from gridsite.siting_groups import LOCAL, utility_of, utility_terms
+from gridsite.siting_groups import utility_terms
 
 if TYPE_CHECKING:
     from gridsite.config import StudyConfig
@@ -32,7 +32,7 @@ def site_rows(
     config : StudyConfig
         The study.
     buildings : geopandas.GeoDataFrame
-        Contract ``buildings``.
+        Contract ``buildings``, with ``area`` and ``utility``.
     options : pandas.DataFrame
         Contract ``site_options``.
     economics : Economics
@@ -61,15 +61,14 @@ def site_rows(
             "kind": "building",
             "building_id": used["building_id"].to_numpy(),
             "feeder_id": used["feeder_id"].to_numpy(),
-            "utility": _utilities(config, used["feeder_id"]),
-            "area": LOCAL,
+            "utility": used["utility"].to_numpy(),
+            "area": used["area"].to_numpy(),
             "max_power_kw": np.nan,
             "roof_area_m2": used["roof_area_m2"].to_numpy(),
             "access_ms": access.to_numpy(dtype=float),
             "site_constant_ms": 0.0,
             "carbon_g_per_kwh": [
-                utility_terms(config, feeder).carbon_g_per_kwh
-                for feeder in used["feeder_id"]
+                utility_terms(config, name).carbon_g_per_kwh for name in used["utility"]
             ],
             "water_l_per_kwh": config.economics.water_l_per_kwh,
             "site_network": config.economics.network_per_site_year,
@@ -195,8 +194,8 @@ def arc_rows(
             "tariff_per_kwh": [
                 central[s].energy_price_per_kwh
                 if s in central
-                else utility_terms(config, feeder).energy_price_per_kwh
-                for s, feeder in zip(sites["site_id"], sites["feeder_id"], strict=True)
+                else utility_terms(config, name).energy_price_per_kwh
+                for s, name in zip(sites["site_id"], sites["utility"], strict=True)
             ],
             "loss_share": [
                 central[s].loss_share if s in central else config.economics.loss_share
@@ -224,11 +223,6 @@ def arc_rows(
         terms[[*wanted, "cost_per_it_kw"]], left_on="site_id", right_index=True
     )
     return _priced_latency(config, arcs, economics)
-
-
-def _utilities(config: StudyConfig, feeders: pd.Series[str]) -> list[str]:
-    found = [utility_of(config, feeder) for feeder in feeders]
-    return ["" if utility is None else utility.name for utility in found]
 
 
 def _priced_latency(

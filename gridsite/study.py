@@ -37,6 +37,7 @@ from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.limits import Limits
 from gridsite.place_inputs import study_demand, study_energy, study_places
+from gridsite.places import read_areas
 from gridsite.rating import AmbientChoice, checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import collect, input_hashes, with_estimates
@@ -369,6 +370,24 @@ class Study:
         own = section.model_dump(exclude={"pue"})
         return AmbientChoice(**{**own, "file": str(self.path(section.file))})
 
+    def areas(self) -> gpd.GeoDataFrame | None:
+        """
+        Return the areas of the study's layer.
+
+        Returns
+        -------
+        geopandas.GeoDataFrame or None
+            As from ``places.read_areas``; None where the study names no layer.
+        """
+        section = self.config.areas
+        if section is None:
+            return None
+        return read_areas(
+            self.path(section.file),
+            name_column=section.name_column,
+            layer=section.layer,
+        )
+
     def with_energy(self, time: pd.DatetimeIndex) -> Study:
         """
         Return the study with what its steps say of prices, carbon and PUE.
@@ -577,6 +596,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         demand.zones,
         demand.demand,
         services_of(single[2]),
+        study.areas(),
     )
     rows = grids.rows(inputs.site_options["port_id"])
     problem = siting_problem(inputs, rows, single)

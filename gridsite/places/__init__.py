@@ -7,6 +7,7 @@ from gridsite.places.access import (
     AccessTechnology,
     access_times_ms,
 )
+from gridsite.places.areas import area_names, read_areas
 from gridsite.places.buildings import read_buildings
 from gridsite.places.connect import connect_buildings
 from gridsite.places.demand import Demand, demand_table, demand_zones, read_demand
@@ -22,6 +23,7 @@ __all__ = [
     "Demand",
     "Exclusion",
     "access_times_ms",
+    "area_names",
     "connect_buildings",
     "demand_table",
     "demand_zones",
@@ -30,6 +32,7 @@ __all__ = [
     "merge_attributes",
     "metric_crs",
     "near_places",
+    "read_areas",
     "read_buildings",
     "read_demand",
     "read_people",
