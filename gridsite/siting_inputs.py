@@ -179,7 +179,7 @@ def siting_inputs(
         Upgrades of services that may be paid for.
     areas : geopandas.GeoDataFrame, optional
         As from ``places.read_areas``. Default: all buildings and zones are one area,
-        a central site one of its own.
+        central sites in none.
 
     Returns
     -------

@@ -85,7 +85,7 @@ def site_rows(
                 "building_id": "",
                 "feeder_id": "",
                 "utility": "",
-                "area": c.place or c.site_id,
+                "area": "",
                 "max_power_kw": np.nan,
                 "roof_area_m2": np.nan,
                 "access_ms": 0.0,
