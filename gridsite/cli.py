@@ -201,6 +201,16 @@ def hosting(
         Path | None,
         typer.Option(help="CSV or Parquet of loads in the queue: bus or port, kw."),
     ] = None,
+    ratings: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet: element or code, and ampacity_a (lines) or kva."
+        ),
+    ] = None,
+    assume_line_a: Annotated[
+        float | None,
+        typer.Option(help="Ampacity assumed for lines without one; counted. [A]"),
+    ] = None,
     taps: Annotated[
         Taps, typer.Option(help="Acting: at the heads of feeders, with the base load.")
     ] = Taps.frozen,
@@ -263,6 +273,7 @@ def hosting(
     """Rate every load connection of a feeder: how much more it could draw."""
     from rich.console import Console
 
+    from gridsite.feeder.assumed_ratings import read_ratings
     from gridsite.feeder.load_growth import read_committed
     from gridsite.feeder.meter_options import MeterOptions
     from gridsite.feeder.taps import TapControl
@@ -289,6 +300,7 @@ def hosting(
 
     Limits.preset(preset or "EN50160").changed(**own)  # refused before reading
     queue = None if committed is None else read_committed(committed)
+    given = None if ratings is None else read_ratings(ratings)
     if taps is Taps.frozen and (tap_target is not None or tap_deadband is not None):
         msg = "--tap-target and --tap-deadband need --taps acting"
         raise ConfigError(msg)
@@ -322,6 +334,8 @@ def hosting(
             service_a=service_a,
             growth=growth,
             committed=queue,
+            ratings=given,
+            assume_line_a=assume_line_a,
             taps=control if taps is Taps.acting else None,
             joint=joint,
             min_power_share=min_power_share,

@@ -31,9 +31,11 @@ class StudySection(Section):
 
 
 class FeederSection(Section):
-    """Where the electrical model comes from, and what its tap changers do."""
+    """Where the electrical model comes from, its ratings, and its tap changers."""
 
     source: str
+    ratings: str | None = None
+    assume_line_a: Positive | None = None
     taps: Literal["frozen", "acting"] = "frozen"
     tap_target_pu: Positive | None = None
     tap_deadband_pu: Positive | None = None
@@ -497,10 +499,11 @@ class SolveSection(Section):
 
 
 class FleetSection(Section):
-    """Which feeders; the power factor of the added load where no units are given."""
+    """Which feeders; what else a rating takes where no units are given."""
 
     feeders: Annotated[list[str], Field(min_length=1)]
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
+    assume_line_a: Positive | None = None
 
 
 class RatingConfig(Section):
@@ -549,7 +552,8 @@ class StudyConfig(RatingConfig):
 
     def files(self) -> list[str]:
         """Return the names of the files that are read, beside the feeder's."""
-        own = [self.users.file, self.carbon.file if self.carbon else None]
+        own = [self.users.file, self.feeder.ratings]
+        own += [self.carbon.file if self.carbon else None]
         own += [self.areas.file if self.areas else None]
         own += [t.file for t in self.tariffs] + [c.ambient_file for c in self.central]
         names = [*super().files(), *self.buildings.files(), *filter(None, own)]
@@ -655,6 +659,9 @@ class FleetStudyConfig(StudyConfig):
     def _units_have_the_power_factor(self) -> Self:
         if "power_factor" in self.fleet.model_fields_set:
             msg = "fleet.power_factor: the units have one; remove it"
+            raise ValueError(msg)
+        if self.fleet.assume_line_a is not None:
+            msg = "fleet.assume_line_a: give feeder.assume_line_a where units are given"
             raise ValueError(msg)
         return self
 

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from gridsite.config import (
-    FeederSection,
     FleetConfig,
     FleetStudyConfig,
     read_fleet_config,
@@ -194,7 +193,8 @@ def _run_feeder(config: AnyConfig, folder: Path, source: str) -> Outcome:
     began = time.perf_counter()
     try:
         if isinstance(config, FleetStudyConfig):
-            own = config.model_copy(update={"feeder": FeederSection(source=source)})
+            feeder = config.feeder.model_copy(update={"source": source})
+            own = config.model_copy(update={"feeder": feeder})
             results = run_study(_study(own, folder)).results
         else:
             results = _rate(config, folder, source)
@@ -220,6 +220,7 @@ def _rate(config: FleetConfig, folder: Path, source: str) -> Results:
         choose_loads=loads,
         limits=_study(config, folder).limits,
         power_factor=config.fleet.power_factor,
+        assume_line_a=config.fleet.assume_line_a,
         service_a=config.service.amps if config.service else None,
         ageing=_study(config, folder).ambient(),
         **config.hosting.model_dump(),

@@ -11,6 +11,7 @@ import geopandas as gpd
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
+from gridsite.feeder.assumed_ratings import rating_table, with_ratings
 from gridsite.feeder.checks import check_feeder
 from gridsite.feeder.load_growth import (
     committed_loads,
@@ -194,6 +195,8 @@ def feeder_case(
     power_factor: float = 0.98,
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
+    ratings: pd.DataFrame | None = None,
+    assume_line_a: float | None = None,
     taps: TapControl | None = None,
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
 ) -> tuple[GridCase, pd.DataFrame]:
@@ -214,6 +217,10 @@ def feeder_case(
         Background load over that of the profiles. [-]
     committed : pandas.DataFrame, optional
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
+    ratings : pandas.DataFrame, optional
+        Ratings by element or code (`gridsite.feeder.assumed_ratings.rating_table`).
+    assume_line_a : float, optional
+        Ampacity assumed for every line without one. [A]
     taps : TapControl, optional
         Lets tap changers at the heads act; they stand as filed by default.
     ageing : callable, optional
@@ -227,6 +234,8 @@ def feeder_case(
         As from `check_feeder`.
     """
     feeder = read_feeder(source)
+    if ratings is not None or assume_line_a is not None:
+        feeder = with_ratings(feeder, ratings, line_a=assume_line_a)
     if committed is not None:
         feeder = with_committed_ports(feeder, committed)
     if callable(limits):
@@ -270,6 +279,7 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
         msg = "manifest.json does not say how loads and limits were chosen; run again"
         raise DataError(msg)
     folder, queue = Path(manifest["folder"]), options["committed"]
+    given = options.get("ratings")
     loads, limits = dict(options["loads"]), dict(options["limits"])
     if loads["profiles"] is not None:
         loads["profiles"] = str(folder / loads["profiles"])
@@ -290,6 +300,8 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
         power_factor=options["power_factor"],
         growth=options["growth"],
         committed=None if queue is None else committed_loads(pd.DataFrame(queue)),
+        ratings=None if given is None else rating_table(pd.DataFrame(given)),
+        assume_line_a=options.get("assume_line_a"),
         taps=None if taps is None else TapControl(**taps),
         ageing=ambient,
     )
@@ -305,6 +317,8 @@ def rate_feeder(
     service_a: float | None = None,
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
+    ratings: pd.DataFrame | None = None,
+    assume_line_a: float | None = None,
     taps: TapControl | None = None,
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
     joint: bool = False,
@@ -335,6 +349,10 @@ def rate_feeder(
         Background load over that of the profiles. [-]
     committed : pandas.DataFrame, optional
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
+    ratings : pandas.DataFrame, optional
+        Ratings by element or code (`gridsite.feeder.assumed_ratings.rating_table`).
+    assume_line_a : float, optional
+        Ampacity assumed for every line without one. [A]
     taps : TapControl, optional
         Lets tap changers at the heads act; they stand as filed by default.
     ageing : callable, optional
@@ -370,6 +388,8 @@ def rate_feeder(
         power_factor=power_factor,
         growth=growth,
         committed=committed,
+        ratings=ratings,
+        assume_line_a=assume_line_a,
         taps=taps,
         ageing=ageing,
     )
@@ -452,6 +472,8 @@ def rate_feeder(
                 "committed": None
                 if committed is None
                 else committed.to_dict("records"),
+                "ratings": None if ratings is None else _records(ratings),
+                "assume_line_a": assume_line_a,
                 "taps": None if taps is None else asdict(taps),
                 "joint": joint,
                 "min_power_share": min_power_share,
@@ -464,6 +486,14 @@ def rate_feeder(
             },
         },
     )
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return the rows of a table as JSON takes them: nothing in place of NaN."""
+    return [
+        {str(k): None if pd.isna(v) else v for k, v in row.items()}
+        for row in table.to_dict("records")
+    ]
 
 
 def _is_name(source: str) -> bool:

@@ -13,6 +13,7 @@ import pandas as pd
 import shapely
 
 from gridsite import strategies
+from gridsite.feeder.assumed_ratings import rating_summary
 from gridsite.hosting.limits import NOT_CHECKED, Limits
 from gridsite.hosting.service import service_notes
 from gridsite.hosting.voltage_quality import voltage_rule_summary
@@ -250,6 +251,7 @@ def replay_summary(
         "limits": grid.limits.name,
         "voltage_rule": voltage_rule_summary(grid),
         "findings": findings["severity"].value_counts().to_dict(),
+        "ratings": rating_summary(grid.feeder.elements),
         "not_checked": not_checked(
             grid.limits, grid.feeder, aged=grid.ageing is not None
         ),

@@ -20,6 +20,7 @@ import pandas as pd
 from gridsite.config import StudyConfig, read_config
 from gridsite.errors import ConfigError, InfeasibleError, SolveError
 from gridsite.feeder.annual_energy import annual_energy
+from gridsite.feeder.assumed_ratings import read_ratings, with_ratings
 from gridsite.feeder.load_growth import (
     committed_loads,
     grown,
@@ -150,10 +151,16 @@ class Study:
         Returns
         -------
         Feeder
-            The electrical model, with the committed loads that stand at a bus.
+            The electrical model, with the ratings of the study and the committed
+            loads that stand at a bus.
         """
-        source = self.config.feeder.source
+        section = self.config.feeder
+        source, table = section.source, None
         feeder = read_feeder(source if ":" in source else self.path(source))
+        if section.ratings is not None:
+            table = read_ratings(self.path(section.ratings))
+        if table is not None or section.assume_line_a is not None:
+            feeder = with_ratings(feeder, table, line_a=section.assume_line_a)
         return with_committed_ports(
             feeder, self.committed(), power_factor=self.config.committed.power_factor
         )

@@ -70,7 +70,8 @@ class Feeder:
     elements : pandas.DataFrame
         Indexed by ``element`` (text): ``kind`` (line, transformer),
         ``from_bus``, ``to_bus``, ``feeder_id``, ``rating``, ``rating_unit``,
-        ``geometry``.
+        ``code`` (line code or standard type), ``geometry``; ``rating_from`` where
+        ratings were added (`gridsite.feeder.assumed_ratings`).
     terminals : pandas.DataFrame
         Rows of ``terminal_y``: ``element``, ``side``, ``node``, ``feeder_id``,
         ``criterion``, ``rated_a`` (NaN where the file has none), ``base_a``

@@ -201,6 +201,7 @@ def _add_terminals(
             "to_bus": buses[1],
             "rating": rated.rating,
             "rating_unit": rated.unit,
+            "code": rated.code,
         }
     )
     sides = _SIDES[rated.kind]

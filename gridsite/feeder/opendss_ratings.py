@@ -38,6 +38,8 @@ class Rated:
         Rated current of a conductor at each end. [A]
     phases : int
         Conductors per end that are phases; the rest are neutrals.
+    code : str
+        Line code; "" where there is none.
     """
 
     kind: str
@@ -45,6 +47,7 @@ class Rated:
     unit: str
     amps: tuple[float, ...]
     phases: int
+    code: str = ""
 
 
 def rated_currents(circuit: Any, notes: list[str]) -> dict[str, Rated]:  # noqa: ANN401
@@ -75,7 +78,12 @@ def rated_currents(circuit: Any, notes: list[str]) -> dict[str, Rated]:  # noqa:
                 continue
             amps, unrated = float("nan"), unrated + 1
         out[f"line.{line.Name.lower()}"] = Rated(
-            kind="line", rating=amps, unit="A", amps=(amps, amps), phases=line.Phases
+            kind="line",
+            rating=amps,
+            unit="A",
+            amps=(amps, amps),
+            phases=line.Phases,
+            code=str(line.LineCode or "").lower(),
         )
     if switches:
         notes.append(
@@ -83,7 +91,7 @@ def rated_currents(circuit: Any, notes: list[str]) -> dict[str, Rated]:  # noqa:
             "no ampacity: not checked"
         )
     if unrated:
-        notes.append(f"{unrated} line(s) without an ampacity of their own: unrated")
+        notes.append(f"{unrated} line(s) without an ampacity of their own in the file")
     tapped = 0
     for transformer in circuit.Transformers:
         tapped += centre_tapped(circuit, transformer)

@@ -600,6 +600,7 @@ def _branch_specs(net: Any) -> dict[str, list[tuple[int, pd.DataFrame, list[Any]
                 "to_index": line["to_bus"].astype(np.int64),
                 "rating": rated,
                 "rating_unit": "A",
+                "code": line["std_type"],
                 "geo": line.get("geo", None),
                 "supplied": True,
                 "rated_from": rated,
@@ -618,6 +619,7 @@ def _branch_specs(net: Any) -> dict[str, list[tuple[int, pd.DataFrame, list[Any]
                 "to_index": trafo["lv_bus"].astype(np.int64),
                 "rating": kva * factor,
                 "rating_unit": "kVA",
+                "code": trafo["std_type"],
                 "geo": None,
                 "supplied": True,
                 "rated_from": kva * factor / (SQRT3 * trafo["vn_hv_kv"]),
@@ -707,7 +709,7 @@ def _terminal_tables(
                 )
             )
             blocks.append(matrices[end][at])
-    columns = ["element", "kind", "from_bus", "to_bus", "rating", "rating_unit"]
+    columns = ["element", "kind", "from_bus", "to_bus", "rating", "rating_unit", "code"]
     if not rows:
         elements = pd.DataFrame(columns=[*columns, "geometry"]).set_index("element")
         terminals = pd.DataFrame(
@@ -717,7 +719,9 @@ def _terminal_tables(
     every = pd.concat(frames).drop_duplicates(
         ["element", "kind", "from_index", "to_index"]
     )
+    codes = every["code"] if "code" in every else pd.Series("", every.index)
     every = every.assign(
+        code=codes.fillna("").astype(str),
         from_bus=names.reindex(every["from_index"]).to_numpy(),
         to_bus=names.reindex(every["to_index"]).to_numpy(),
         geometry=_element_geometry(every),

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
+from gridsite.feeder.assumed_ratings import ASSUMED, rating_sources
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.block_rating import (
     FLEXIBLE,
@@ -110,6 +111,8 @@ def hosting_capacity(
     -------
     pandas.DataFrame
         Contract ``hosting``; one row per building and port.
+        ``limit_rating_assumed`` marks a limit on a line whose rating is assumed
+        (`gridsite.feeder.assumed_ratings`), which makes the row ``assumed``.
 
     Raises
     ------
@@ -226,7 +229,15 @@ def _rate(
         msg = f"{feeder.name}: no load connection to rate; the file has no loads"
         raise DataError(msg)
     out = _with_levels(pd.concat(parts).sort_index(), settings)
-    return check_table("hosting", out)
+    return check_table("hosting", _with_assumed_ratings(out, feeder))
+
+
+def _with_assumed_ratings(out: pd.DataFrame, feeder: Feeder) -> pd.DataFrame:
+    """Mark the rows whose limit binds on a rating that is assumed."""
+    source = rating_sources(feeder.elements)
+    on = out["limit_element"].isin(source.index[source == ASSUMED])
+    on &= out["limit_criterion"] == "line current"
+    return out.assign(limit_rating_assumed=on, assumed=out["assumed"] | on)
 
 
 def _with_levels(out: pd.DataFrame, settings: Settings) -> pd.DataFrame:
@@ -333,6 +344,7 @@ def capacity_summary(table: pd.DataFrame) -> dict[str, Any]:
         error = {"least": float(least.min()), "most": float(most.max())}
         error["connections"] = int(most.notna().sum())
     return {
+        "limit_rating_assumed": int(table["limit_rating_assumed"].sum()),
         "buildings": int(table["building_id"].nunique()),
         "status": table["firm_status"].value_counts().to_dict(),
         "limit": table["limit_criterion"].value_counts().to_dict(),

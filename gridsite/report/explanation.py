@@ -338,7 +338,9 @@ def explanation_facts(
     if when and (summary.get("replay") or {}).get("steps") == 1:
         when = "the one state of the run"
     status = STATUS_TEXT[str(row["firm_status"])]
-    assumed = row["assumed"]
+    assumed = "the rating of the service, or the load" if row["assumed"] else ""
+    if row.get("limit_rating_assumed"):
+        assumed = f"the rating of {row['limit_element']}, which binds here"
     return {
         "building": str(row["building_id"]),
         "connection": where + feeder,
@@ -347,7 +349,7 @@ def explanation_facts(
         "why": reason,
         "step": when,
         "next limit": f"{second} (linear estimate)" if row["second_criterion"] else "",
-        "assumed": "the rating of the service, or the load" if assumed else "",
+        "assumed": assumed,
     }
 
 

@@ -61,7 +61,9 @@ def _building_lines(row: dict[str, Any]) -> list[str]:
     ]
     if row["connections"] > 1:
         lines.append(f"best of {int(row['connections'])} connections")
-    if row["assumed"]:
+    if row.get("limit_rating_assumed"):
+        lines.append("assumption: the rating of the line that limits")
+    elif row["assumed"]:
         lines.append("assumption: service size or profile")
     if row["count"]:
         lines += _unit_lines(row)

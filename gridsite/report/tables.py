@@ -110,6 +110,9 @@ def hosting_table(results: Results) -> Table:
     for name, number in limits.value_counts().items():
         words = str(name) or "not named"
         table.add_row(plain_text(f"number with limit: {words}"), f"{number:,}", "")
+    assumed = hosting.get("limit_rating_assumed", pd.Series(dtype=bool)).sum()
+    if assumed:
+        table.add_row("of these on an assumed line rating", f"{int(assumed):,}", "")
     return table
 
 
