@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 import resource
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
+import pandas as pd
 import pyomo.environ as pyo
 from common import in_child, print_machine
 from pyomo.contrib.appsi.solvers import Highs
@@ -34,10 +35,32 @@ class Location:
     capacity: Floats
     demand: Floats
     cost: Floats
+    workloads: int = 1
 
     def problem(self) -> SitingProblem:
-        """Return it as plain tables."""
-        return facility_location(self.fixed, self.capacity, self.demand, self.cost)
+        """Return it as plain tables; customers are zones, workload by workload."""
+        one = facility_location(self.fixed, self.capacity, self.demand, self.cost)
+        if self.workloads == 1:
+            return one
+        customers = one.demand["zone_id"]
+        zones = customers.iloc[: len(customers) // self.workloads].to_numpy()
+        kinds = [f"w{k}" for k in range(self.workloads)]
+        place = pd.DataFrame(
+            {
+                "zone_id": np.tile(zones, len(kinds)),
+                "workload": np.repeat(kinds, len(zones)),
+            },
+            index=customers,
+        )
+
+        def named(table: pd.DataFrame) -> pd.DataFrame:
+            names = place.loc[table["zone_id"]].reset_index(drop=True)
+            return table.assign(**names)
+
+        every = one.workloads.loc[[0] * len(kinds)].assign(workload=kinds)
+        return replace(
+            one, workloads=every, demand=named(one.demand), arcs=named(one.arcs)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +114,19 @@ def nearest(problem: Location, n: int) -> Location:
         capacity=problem.capacity,
         demand=problem.demand,
         cost=np.where(far, np.nan, problem.cost),
+    )
+
+
+def three_workloads(problem: Location, near: tuple[int, int, int]) -> Location:
+    """Split demand in 50, 30 and 20 %, each with its own number of nearest sites."""
+    each = [nearest(problem, n) for n in near]
+    return Location(
+        name=f"{problem.name}, 3 workloads, {near} nearest sites",
+        fixed=problem.fixed,
+        capacity=problem.capacity,
+        demand=np.concatenate([share * problem.demand for share in (0.5, 0.3, 0.2)]),
+        cost=np.hstack([one.cost for one in each]),
+        workloads=3,
     )
 
 
@@ -234,7 +270,7 @@ def _tell(name: str, run: Run) -> None:
 
 def warm_up() -> None:
     """Compile and start processes outside the clock."""
-    small = cornuejols(6, 8, 3.0, 0)
+    small = cornuejols(30, 30, 2.0, 0)
     run_gridsite(small.problem(), 1e-6, 10.0)
 
 
@@ -271,14 +307,16 @@ def cases(name: str) -> Iterator[tuple[Location, float, float]]:
             for seed in range(3):
                 yield cornuejols(100, 1000, 1.5, seed), gap, 120.0
     elif name == "2000x5000":
-        for seed in range(1):
-            yield nearest(cornuejols(2000, 5000, 3.0, seed), 40), 0.01, 60.0
+        yield nearest(cornuejols(2000, 5000, 3.0, 0), 40), 0.01, 60.0
+    elif name == "2000x5000x3":
+        whole = cornuejols(2000, 5000, 3.0, 0)
+        yield three_workloads(whole, (10, 25, 40)), 0.01, 60.0
 
 
 def main() -> None:
     """Run what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__)
-    names = ["50x50", "100x1000-loose", "100x1000-tight", "2000x5000"]
+    names = ["50x50", "100x1000-loose", "100x1000-tight", "2000x5000", "2000x5000x3"]
     parser.add_argument("work", choices=names)
     parser.add_argument("--count", type=int, default=40)
     parser.add_argument("--plain-limit", type=float, default=600.0)

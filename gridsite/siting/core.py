@@ -84,9 +84,14 @@ class Core:
         upper[column[column >= 0]] = 0.0
         return replace(self.matrix, upper=upper)
 
-    def decided(self) -> Matrix:
+    def decided(self, *, strict: bool = False) -> Matrix:
         """
         Return the program of a core whose counts are decided.
+
+        Parameters
+        ----------
+        strict : bool, default False
+            Whether nothing stands for the flows left out.
 
         Returns
         -------
@@ -94,11 +99,12 @@ class Core:
             Sites and groups open as far as their units need, which is whole;
             upgrades, and who serves single-source demand, are left to choose.
         """
-        integer = np.zeros_like(self.matrix.integer)
+        matrix = self.strict() if strict else self.matrix
+        integer = np.zeros_like(matrix.integer)
         for name in ("is_upgraded", "is_source"):
-            column = self.matrix.columns[name]
+            column = matrix.columns[name]
             integer[column[column >= 0]] = True
-        return replace(self.matrix, integer=integer)
+        return replace(matrix, integer=integer)
 
     def cost(self, solution: np.ndarray) -> float:
         """

@@ -33,9 +33,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 from scipy import sparse
+from scipy.sparse.csgraph import maximum_flow
 
 from gridsite.siting import volume
-from gridsite.siting.lagrangean_kernels import Flows, Options, Work, admissible
+from gridsite.siting.lagrangean_kernels import (
+    Flows,
+    Options,
+    Work,
+    admissible,
+)
 
 if TYPE_CHECKING:
     from gridsite.siting.reduce import ReducedProblem
@@ -45,6 +51,9 @@ _CHUNK = 50
 
 #: Share of the demand that rounding may leave unserved [-].
 _SHORT = 1e-9
+
+#: Share of a demand that counts as rounding where it is unserved [-].
+_DUST = 1e-4
 
 #: Length of the first step: from a guess, and from known prices [-].
 _FIRST_LENGTH, _NEXT_LENGTH = 1.0, 0.3
@@ -307,6 +316,32 @@ class Relaxation:
         use = self._rows @ counts[self._order].astype(float)
         return bool((use <= self.limit + 1e-9).all())
 
+    def short(self, counts: np.ndarray) -> np.ndarray:
+        """
+        Return what a unit of each option could serve of what counts leave unserved.
+
+        Parameters
+        ----------
+        counts : numpy.ndarray of int, shape (n_options,)
+            Units of each option.
+
+        Returns
+        -------
+        numpy.ndarray of float, shape (n_options,)
+            0 everywhere if all demand that must be served can be. [kW]
+        """
+        flows, options = self._model.flows, self._model.options
+        pool = np.repeat(np.arange(len(options.start) - 1), np.diff(options.start))
+        stand = counts[self._order] * options.it_kw
+        room = np.bincount(pool, stand, minlength=len(options.start) - 1)
+        hard = np.where(np.isinf(self._model.dearest), self.need, 0.0)
+        of_flow = np.repeat(np.arange(len(room)), np.diff(flows.start))
+        left = unserved(flows.demand, of_flow, room, hard)
+        reach = np.append(0.0, np.cumsum(left[flows.demand]))[flows.start]
+        most = np.minimum(np.diff(reach)[pool], options.it_kw)
+        short: np.ndarray = most[self._back]
+        return short
+
     def lacks(self, counts: np.ndarray) -> float:
         """
         Return the IT power that counts lack to serve all demand that must be.
@@ -402,6 +437,41 @@ def _work(model: volume.Model) -> Work:
         size=np.empty(n_flow),
         floor=np.zeros(n_pool),
     )
+
+
+def unserved(
+    demand: np.ndarray, pool: np.ndarray, room: np.ndarray, need: np.ndarray
+) -> np.ndarray:
+    """
+    Return what each demand lacks where as much as possible is served.
+
+    Parameters
+    ----------
+    demand, pool : numpy.ndarray of int, shape (n_flows,)
+        Ends of each flow.
+    room : numpy.ndarray of float, shape (n_pools,)
+        What each pool can serve. [kW]
+    need : numpy.ndarray of float, shape (n_demands,)
+        What each demand needs. [kW]
+
+    Returns
+    -------
+    numpy.ndarray of float, shape (n_demands,)
+        From a maximum flow, in whole numbers of a billionth of all. [kW]
+    """
+    n, sink = len(need), len(need) + len(room) + 1
+    kept = (room[pool] > 0.0) & (need[demand] > 0.0)
+    demand, pool = demand[kept], pool[kept]
+    one = max(need.sum(), room.sum(), 1e-300) / 2**30
+    ends = (
+        np.concatenate([np.zeros(n, int), 1 + demand, 1 + n + np.arange(len(room))]),
+        np.concatenate([1 + np.arange(n), 1 + n + pool, np.full(len(room), sink)]),
+    )
+    most = np.floor(np.concatenate([need, need[demand], room]) / one)
+    graph = sparse.csr_array((most.astype(np.int32), ends), shape=(sink + 1, sink + 1))
+    flow = maximum_flow(graph, 0, sink).flow
+    left = need - flow[[0], 1 : n + 1].toarray()[0] * one
+    return np.where(left > _DUST * need + one, left, 0.0)
 
 
 def _coupling(reduced: ReducedProblem) -> tuple[sparse.csr_array, np.ndarray]:

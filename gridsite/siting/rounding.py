@@ -69,9 +69,40 @@ def dive(relaxation: Relaxation, prices: Prices, *, end: float) -> np.ndarray | 
                 break
             short -= (relaxation.most[m] - most[m]) * relaxation.it_kw[m]
             least[m] = most[m] = relaxation.most[m]
+        reaching = repaired(relaxation, most, end=end)
+        least = np.where(reaching > most, reaching, least)
+        most = reaching
         narrow = relaxation.within(least, most)
         prices = narrow.improve(steps=_ROUND_STEPS, start=prices)
     return least if relaxation.keeps_rows(least) else None
+
+
+def repaired(relaxation: Relaxation, counts: np.ndarray, *, end: float) -> np.ndarray:
+    """
+    Return counts with units added until all demand finds a pool with room.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        The relaxation.
+    counts : numpy.ndarray of int, shape (n_options,)
+        Units of each option.
+    end : float
+        Clock time at which to stop. [s]
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (n_options,)
+        At least the counts given.
+    """
+    counts = counts.copy()
+    while time.perf_counter() < end:
+        gain = np.where(counts < relaxation.most, relaxation.short(counts), 0.0)
+        best = int(np.argmax(gain)) if len(gain) else 0
+        if not gain.any():
+            break
+        counts[best] += 1
+    return counts
 
 
 def descend(

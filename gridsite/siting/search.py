@@ -28,6 +28,7 @@ from gridsite.siting.tree import Tree
 
 if TYPE_CHECKING:
     from gridsite.siting.highs import Answer, HighsWorker
+    from gridsite.siting.matrix import Matrix
     from gridsite.siting.reduce import ReducedProblem
 
 logger = logging.getLogger(__name__)
@@ -51,7 +52,10 @@ _PRICES_TIME, _TREE_TIME = 0.25, 0.6
 _INSIDE = 0.999
 
 #: Nodes after which HiGHS is quicker, up to ``_ALL_FLOWS`` flows.
-_FEW_NODES = 80
+_FEW_NODES = 500
+
+#: Times that demands get more flows before those at hand must do.
+_WIDENINGS = 6
 
 #: Time of the local search as a share of that for the prices [-].
 _DESCENT_TIME = 1.0
@@ -174,10 +178,12 @@ class Search:
             most_nodes=_FEW_NODES if few else np.inf,
         )
         logger.info("%d nodes: %.8g to %.8g", tree.nodes, tree.bound, tree.upper)
-        self._good(tree.best, prices)
+        self._good(tree.best, prices, transport.used(tree.best))
         return tree.bound
 
-    def price(self, counts: np.ndarray, prices: Prices) -> float:
+    def price(
+        self, counts: np.ndarray, prices: Prices, likely: np.ndarray | None = None
+    ) -> float:
         """
         Return what counts cost, and keep the plan if it is the best.
 
@@ -187,6 +193,8 @@ class Search:
             Units of each option.
         prices : Prices
             Prices near them, to choose flows by.
+        likely : numpy.ndarray of bool, shape (n_flows,), optional
+            Flows that are enough.
 
         Returns
         -------
@@ -194,28 +202,44 @@ class Search:
             Infinite if they break a requirement. [money]
         """
         alive = self._alive(counts)
+        if not self._reaches_all(alive):
+            return np.inf
+        if likely is not None:
+            cost = self._price_with(counts, likely & alive)
+            if np.isfinite(cost):
+                return cost
         kept = alive
         if may_leave_out(self.reduced):
             kept = choose_flows(self.reduced, prices, alive, loss=0.0, fewest=2)
-        while True:
+        for _ in range(_WIDENINGS):
             core = self._core(counts, counts, kept)
-            decided = core.decided()
-            answer = self.worker.run(
-                decided,
-                gap=self.gap if decided.integer.any() else 0.0,
-                time_limit_s=self._long_enough(),
-            )
+            answer = self._answer(core.decided())
             if answer.solution is None:
                 return np.inf
             missed = core.missed(answer.solution)
             if not missed.any():
                 return self._keep(answer, core)
             kept = self._widen(kept, alive, missed, prices)
+        return self._price_with(counts, kept)
 
-    def _good(self, counts: np.ndarray, prices: Prices) -> bool:
+    def _price_with(self, counts: np.ndarray, kept: np.ndarray) -> float:
+        """Price counts with some flows alone."""
+        core = self._core(counts, counts, kept)
+        return self._keep(self._answer(core.decided(strict=True)), core)
+
+    def _answer(self, decided: Matrix) -> Answer:
+        return self.worker.run(
+            decided,
+            gap=self.gap if decided.integer.any() else 0.0,
+            time_limit_s=self._long_enough(),
+        )
+
+    def _good(
+        self, counts: np.ndarray, prices: Prices, likely: np.ndarray | None = None
+    ) -> bool:
         """Price counts and tell whether the gap is reached."""
         near = self.relaxation.within(counts, counts)
-        self.price(counts, near.improve(steps=_NEAR_STEPS, start=prices))
+        self.price(counts, near.improve(steps=_NEAR_STEPS, start=prices), likely)
         logger.info("plan %.8g, bound %.8g", self.upper, prices.bound)
         return self._done(prices.bound)
 
@@ -227,6 +251,8 @@ class Search:
             least, most = self.relaxation.counts_left(prices, known)
             least = np.minimum(least, most)
         alive = self._alive(most)
+        if not self._reaches_all(alive):  # no better plan is left
+            return self._found(known, known)
         kept = self._flows_for_mip(prices, alive)
         while True:
             core = self._core(least, most, kept)
@@ -278,6 +304,14 @@ class Search:
             return reachable(self.reduced, most)
         return np.ones(len(self.reduced.flows), dtype=bool)
 
+    def _reaches_all(self, alive: np.ndarray) -> bool:
+        """Tell whether all demand that must be served has a flow."""
+        demands = self.reduced.demands
+        hard = demands["unserved_cost"].isna().to_numpy()
+        reached = np.zeros(len(demands), dtype=bool)
+        reached[self.reduced.flows["demand"].to_numpy()[alive]] = True
+        return bool(reached[hard].all())
+
     def _core(self, least: np.ndarray, most: np.ndarray, kept: np.ndarray) -> Core:
         core = core_of(self.reduced, least, most, kept)
         self.build_s += core.build_s
@@ -285,9 +319,11 @@ class Search:
 
     def _keep(self, answer: Answer, core: Core) -> float:
         """Keep the better plan and return what this one costs."""
-        cost = np.inf if answer.solution is None else core.cost(answer.solution)
+        if answer.solution is None:
+            return np.inf
+        cost = core.cost(answer.solution)
         if self.best is None or cost < self.upper:
-            self.upper, self.best = cost, (answer, core)
+            self.upper, self.best = min(cost, self.upper), (answer, core)
         return cost
 
     def _done(self, bound: float) -> bool:

@@ -41,6 +41,7 @@ class Transport:
 
     def __init__(self, reduced: ReducedProblem) -> None:
         options, flows = reduced.options, reduced.flows
+        self._flow_of = flows["pool"].to_numpy(), flows["demand"].to_numpy()
         self._need = reduced.demands["demand_it_kw"].to_numpy(dtype=float)
         self._unserved = reduced.demands["unserved_cost"].fillna(np.inf).to_numpy()
         n_pool = int(options["pool"].max(skipna=True)) + 1 if len(options) else 0
@@ -73,6 +74,35 @@ class Transport:
         prices : numpy.ndarray of float, shape (n_demands,)
             Cost of one kW more. [money/kW]
         """
+        stands, served, prices, flow, _ = self._served(counts)
+        hard = np.isinf(self._unserved)
+        short = (flow[-1] > 1e-9 * self._need) & hard
+        return (np.inf if short.any() else stands + served), prices
+
+    def used(self, counts: np.ndarray) -> np.ndarray:
+        """
+        Tell which flows the cheapest service at decided counts uses.
+
+        Parameters
+        ----------
+        counts : numpy.ndarray of int, shape (n_options,)
+            Units of each option.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_flows,)
+            True where something flows.
+        """
+        *_, flow, pools = self._served(counts)
+        some = np.zeros(self._cost.shape, dtype=bool)
+        some[pools] = flow[:-1] > 0.0
+        used: np.ndarray = some[self._flow_of]
+        return used
+
+    def _served(
+        self, counts: np.ndarray
+    ) -> tuple[float, float, np.ndarray, np.ndarray, np.ndarray]:
+        """Return cost of units and of service, prices, flows and their pools."""
         room = np.zeros(len(self._cost))
         inside = self._pool >= 0
         np.add.at(room, self._pool[inside], (counts * self._it_kw)[inside])
@@ -82,12 +112,12 @@ class Transport:
         costs = self._cost[used]
         most = np.abs(costs[np.isfinite(costs)]).max(initial=0.0)
         never = 2.0 * (len(used) + 2.0) * (most + 1.0)  # dearer than any detour
-        hard = np.isinf(self._unserved)
-        costs = np.vstack([costs, np.where(hard, never, self._unserved)])
-        rooms = np.append(room[used], self._need.sum())
-        served, prices, left_out = serve(costs, rooms, self._need)
-        short = (left_out > 1e-9 * self._need) & hard
-        return (np.inf if short.any() else stands + served), prices
+        last = np.where(np.isinf(self._unserved), never, self._unserved)
+        costs = np.vstack([costs, last])
+        served, prices, flow = serve(
+            costs, np.append(room[used], self._need.sum()), self._need
+        )
+        return stands, served, prices, flow, used
 
     def quick(self, counts: np.ndarray) -> bool:
         """
@@ -117,7 +147,7 @@ def serve(cost, room, need):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
     cost : numpy.ndarray of float, shape (n_pools, n_demands)
         Cost of service, infinite where there is none. [money/kW]
     room : numpy.ndarray of float, shape (n_pools,)
-        What each pool can serve; used up. [kW]
+        What each pool can serve; used up, the last one never. [kW]
     need : numpy.ndarray of float, shape (n_demands,)
         What each demand needs. [kW]
 
@@ -127,8 +157,8 @@ def serve(cost, room, need):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
         Infinite if not all can be served. [money]
     prices : numpy.ndarray of float, shape (n_demands,)
         Cost of one kW more; 0 where not all can be served. [money/kW]
-    last : numpy.ndarray of float, shape (n_demands,)
-        What the last pool serves. [kW]
+    flow : numpy.ndarray of float, shape (n_pools, n_demands)
+        What each pool serves. [kW]
     """
     n_pool, n_demand = cost.shape
     flow = np.zeros((n_pool, n_demand))
@@ -143,11 +173,12 @@ def serve(cost, room, need):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
             _rents(room, hand, rent, onto, tie)
             at = np.argmin(cost[:, d] + rent)
             if not np.isfinite(cost[at, d] + rent[at]):
-                return np.inf, np.zeros(n_demand), flow[-1]
+                return np.inf, np.zeros(n_demand), flow
             size = _push(d, at, left, cost, room, need, flow, hand, what, onto)
             if size <= 0.0:  # a cycle made of rounding: no answer is better
-                return np.inf, np.zeros(n_demand), flow[-1]
+                return np.inf, np.zeros(n_demand), flow
             left -= size
+    room[-1] = np.inf  # one kW more has a price even where all is used up
     _rents(room, hand, rent, onto, tie)
     total, prices = 0.0, np.zeros(n_demand)
     for d in range(n_demand):
@@ -155,7 +186,7 @@ def serve(cost, room, need):  # type: ignore[no-untyped-def] # noqa: ANN001, ANN
         for p in range(n_pool):
             if flow[p, d] > 0.0:
                 total += flow[p, d] * cost[p, d]
-    return total, prices, flow[-1]
+    return total, prices, flow
 
 
 @nb.njit(cache=True)
