@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridsite.errors import GridsiteError
 from gridsite.siting.core import Core, choose_flows, core_of, may_leave_out, reachable
 from gridsite.siting.lagrangean import Prices, Relaxation
 from gridsite.siting.links import demand_links
@@ -143,22 +144,33 @@ class Search:
         )
         bound = prices.bound
         if not small and not self._done(bound):
-            bound = max(bound, self._without_mip(prices))
+            bound = max(bound, self._shortcut(prices))
         if self._done(bound):
             return self._found(bound, bound)
         return self._finish(prices, bound)
 
+    def _shortcut(self, prices: Prices) -> float:
+        """Go without HiGHS where that works: a plan never depends on it."""
+        try:
+            return self._without_mip(prices)
+        except GridsiteError:
+            raise
+        except Exception:
+            logger.exception("the search without HiGHS failed")
+            return prices.bound
+
     def _without_mip(self, prices: Prices) -> float:
         """Find a plan, and a better bound where the relaxation can prove it."""
-        now = time.perf_counter()
-        end = now + max(_DESCENT_TIME * (now - self.began), 1.0)
-        counts = dive(self.relaxation, prices, end=end)
+        latest = self.began + _TREE_TIME * self.time_limit_s
+        counts = dive(self.relaxation, prices, end=latest)
         if counts is None:
             return prices.bound
         if not self._separable():
             self._good(counts, prices)
             return prices.bound
         transport = Transport(self.reduced)
+        now = time.perf_counter()
+        end = now + max(_DESCENT_TIME * (now - self.began), 1.0)
         counts, cost = descend(self.relaxation, transport, prices, counts, end=end)
         cost = min(cost, self.upper)
         if np.isinf(cost) or not transport.quick(counts):
@@ -174,7 +186,7 @@ class Search:
         few = len(self.reduced.flows) <= _ALL_FLOWS
         tree.explore(
             prices,
-            end=self.began + _TREE_TIME * self.time_limit_s,
+            end=latest,
             most_nodes=_FEW_NODES if few else np.inf,
         )
         logger.info("%d nodes: %.8g to %.8g", tree.nodes, tree.bound, tree.upper)
