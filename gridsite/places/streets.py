@@ -9,13 +9,17 @@ where no joint is within ``JOINT_SLACK_M`` beyond the nearest line, that line de
 Lines have their transformer from a column, or it is traced: ends within ``join_m`` of
 one another are joined, and each line goes to the transformer that is nearest along
 the lines. Normally open sections must then be marked: a drawing does not show where
-a loop is open, and without that the middle of a loop is a guess.
+a loop is open, and without that the middle of a loop is a guess. The guess is good
+where any other transformer is much farther along the lines, so that the lead
+:math:`s`, how much farther it is, limits the confidence of a traced match.
 
 With :math:`d_1` the distance to the lines of the transformer found, :math:`d_2` to
 those of any other and :math:`g = \max(0, d_2 - d_1)`, the confidence is
 :math:`(1 - d_1 / d_{max}) \, g / (g + 12\,\mathrm{m})`: below one half wherever
-another transformer's street is less than 12 m farther. It orders the matches for
-review; it is not a probability.
+another transformer's street is less than 12 m farther. For a traced match it is at
+most :math:`s / (s + 200\,\mathrm{m})`: below one half wherever another transformer
+is less than 200 m farther along the lines. It orders the matches for review; it is
+not a probability.
 """
 
 from __future__ import annotations
@@ -51,6 +55,9 @@ JOINT_M = 0.5
 
 #: Margin to the next transformer's street at which the confidence is one half. [m]
 HALF_M = 12.0
+
+#: Lead to the next transformer along traced lines at which it is one half. [m]
+HALF_LEAD_M = 200.0
 
 
 def street_transformers(
@@ -116,15 +123,15 @@ def street_transformers(
     houses, streets, stations = _projected(buildings, lines, transformers)
     rows = lines.loc[streets.index]
     if label_column is not None:
-        labels = _labels(rows, label_column)
+        labels, lead = _labels(rows, label_column), np.full(len(rows), np.inf)
     elif transformers is not None and stations is not None:
         shut = _open(rows, open_column)
         label = unique_labels(transformers, "transformer", "transformers").to_numpy()
-        labels = _traced(streets.to_numpy(), shut, stations, label, join_m)
+        labels, lead = _traced(streets.to_numpy(), shut, stations, label, join_m)
     else:
         msg = "give label_column (the transformer of each line) or transformers"
         raise ConfigError(msg)
-    table = _matched(houses, streets.to_numpy(), labels, max_distance_m)
+    table = _matched(houses, streets.to_numpy(), labels, lead, max_distance_m)
     table.insert(0, "building_id", names.to_numpy())
     table.insert(2, "method", "street_label" if label_column else "street_trace")
     missed = int((table["transformer"] == "").sum())
@@ -187,8 +194,8 @@ def _traced(
     stations: NDArray[Any],
     names: NDArray[np.object_],
     join_m: float,
-) -> NDArray[np.object_]:
-    """Return the transformer that is nearest to each line along the lines."""
+) -> tuple[NDArray[np.object_], Floats]:
+    """Return the nearest transformer of each line along the lines, and its lead."""
     ends, spots = _ends(streets), shapely.get_coordinates(shapely.centroid(stations))
     n, size = len(streets), 2 * len(streets) + len(spots)
     tree = KDTree(ends)
@@ -197,6 +204,7 @@ def _traced(
     at = [np.array(found) for found in tree.query_ball_point(spots, reach)]
     station = np.repeat(np.arange(len(spots)), [len(found) for found in at])
     pairs = tree.query_pairs(join_m, output_type="ndarray")
+    pairs = pairs[pairs[:, 0] // 2 != pairs[:, 1] // 2]  # a short line's own ends
     left = np.concatenate([2 * np.flatnonzero(~shut), pairs[:, 0], 2 * n + station])
     right = np.concatenate(
         [2 * np.flatnonzero(~shut) + 1, pairs[:, 1], np.concatenate(at)]
@@ -204,9 +212,9 @@ def _traced(
     xy = np.concatenate([ends, spots])
     gap = np.hypot(*(xy[left] - xy[right]).T)
     gap[: int((~shut).sum())] = shapely.length(streets[~shut])
-    graph = sp.coo_array((gap + 1e-6, (left, right)), (size, size)).tocsr()
+    gap += 1e-6
     far, _, source = dijkstra(
-        graph,
+        sp.coo_array((gap, (left, right)), (size, size)).tocsr(),
         directed=False,
         indices=np.arange(2 * n, size),
         min_only=True,
@@ -217,7 +225,36 @@ def _traced(
     found = np.isfinite(far[end]) & ~shut
     labels = np.full(n, "", dtype=object)
     labels[found] = names[source[end[found]] - 2 * n]
-    return labels
+    lead = np.full(n, np.inf)
+    second = _second(left, right, gap, far, source)
+    lead[found] = (second - far)[end[found]]
+    return labels, lead
+
+
+def _second(left: Ints, right: Ints, gap: Floats, far: Floats, source: Ints) -> Floats:
+    """
+    Return how far the second nearest transformer of each node is. [m]
+
+    The way from it enters the area of the nearest one over some edge for the last
+    time: the search starts at the inner ends of these edges and stays within areas.
+    """
+    size = len(far)
+    across = source[left] != source[right]
+    entry = np.full(size, np.inf)
+    np.minimum.at(entry, left[across], far[right[across]] + gap[across])
+    np.minimum.at(entry, right[across], far[left[across]] + gap[across])
+    seed = np.flatnonzero(np.isfinite(entry))
+    graph = sp.coo_array(
+        (
+            np.concatenate([gap[~across], entry[seed]]),
+            (
+                np.concatenate([left[~across], np.full(len(seed), size)]),
+                np.concatenate([right[~across], seed]),
+            ),
+        ),
+        (size + 1, size + 1),
+    ).tocsr()
+    return np.asarray(dijkstra(graph, directed=False, indices=size)[:size])
 
 
 def _ends(streets: NDArray[Any]) -> Floats:
@@ -230,6 +267,7 @@ def _matched(
     houses: NDArray[Any],
     streets: NDArray[Any],
     labels: NDArray[np.object_],
+    lead: Floats,
     max_distance_m: float,
 ) -> pd.DataFrame:
     known = labels != ""
@@ -244,9 +282,11 @@ def _matched(
         houses, all_matches=False, return_distance=True
     )
     found = np.where(gap <= to_line + JOINT_SLACK_M, at_joint[hit[1]], label[nearest])
-    own, other = _rivals(houses, lines, label, found)
+    own, other, line = _rivals(houses, lines, label, found)
     margin = np.maximum(0.0, other - own)
     share = 1.0 - HALF_M / (margin + HALF_M)  # 1 where no other transformer is
+    most = 1.0 - HALF_LEAD_M / (lead[known][line] + HALF_LEAD_M)
+    sure = np.minimum(most, np.maximum(0.0, 1.0 - own / max_distance_m) * share)
     far = to_line > max_distance_m
     reason = [
         f"nearest line is {metres:.1f} m away, limit {max_distance_m:g} m"
@@ -258,9 +298,7 @@ def _matched(
         {
             "transformer": np.where(far, "", found),
             "distance_m": own,
-            "confidence": np.where(
-                far, 0.0, np.maximum(0.0, 1.0 - own / max_distance_m) * share
-            ),
+            "confidence": np.where(far, 0.0, sure),
             "reason": reason,
         }
     )
@@ -290,15 +328,16 @@ def _rivals(
     lines: NDArray[Any],
     label: NDArray[np.object_],
     found: NDArray[np.object_],
-) -> tuple[Floats, Floats]:
-    """Return the distance to the lines of the transformer found and of any other."""
+) -> tuple[Floats, Floats, Ints]:
+    """Return distances to lines of the transformer found and others; own line."""
     own, other = np.full(len(houses), np.inf), np.full(len(houses), np.inf)
+    line = np.zeros(len(houses), dtype=np.intp)
     for name in np.unique(label.astype(str)):
-        tree = shapely.STRtree(lines[label == name])
-        (_, _), gap = tree.query_nearest(
+        here = np.flatnonzero(label == name)
+        (_, near), gap = shapely.STRtree(lines[here]).query_nearest(
             houses, all_matches=False, return_distance=True
         )
         mine = found == name
-        own[mine] = gap[mine]
+        own[mine], line[mine] = gap[mine], here[near[mine]]
         other[~mine] = np.minimum(other[~mine], gap[~mine])
-    return own, other
+    return own, other, line

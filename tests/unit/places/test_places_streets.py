@@ -7,10 +7,13 @@ import itertools
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 import shapely
+from scipy.sparse.csgraph import dijkstra
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.places import connect_buildings, street_transformers
+from gridsite.places.streets import _second
 
 LINE = shapely.LineString
 DOT = shapely.Point
@@ -54,6 +57,42 @@ def test_a_trace_goes_along_the_lines_and_stops_at_open_sections(roofs, layer):
     guess = street_transformers(homes, lines, transformers=stations)
     assert guess["transformer"].tolist() == ["west", "west", "east"]
     assert guess["method"].unique().tolist() == ["street_trace"]
+
+
+def test_a_traced_match_is_no_surer_than_its_lead_over_the_next_transformer(
+    roofs, layer
+):
+    lines = layer(street(0, 250, 300, 400))
+    stations = layer([DOT(0, 0), DOT(400, 0)], transformer=["west", "east"])
+    found = street_transformers(
+        roofs([DOT(x, 1) for x in (1, 299, 399)]), lines, transformers=stations
+    )
+    assert found["transformer"].tolist() == ["west", "east", "east"]
+    # nearer ends: 0 m against 400 m, 100 m against 300 m, 0 m against 400 m
+    most = [400 / (400 + 200), 200 / (200 + 200), 400 / (400 + 200)]
+    assert (found["confidence"] <= np.array(most) + 1e-4).all()
+    assert found["confidence"].iloc[1] == pytest.approx(0.5, abs=1e-3)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_the_second_nearest_transformer_is_that_of_all_searches(seed):
+    rng = np.random.default_rng(seed)
+    size, roots = 40, 5
+    left, right = rng.permuted(np.indices((size, size)).reshape(2, -1), axis=1)[:, :70]
+    pair = np.unique(np.sort(np.stack([left, right], 1)[left != right]), axis=0)
+    left, right = pair.T
+    gap = rng.uniform(1.0, 9.0, len(left))
+    graph = sp.coo_array((gap, (left, right)), (size, size)).tocsr()
+    every = dijkstra(graph, directed=False, indices=np.arange(roots))
+    far, _, source = dijkstra(
+        graph,
+        directed=False,
+        indices=np.arange(roots),
+        min_only=True,
+        return_predecessors=True,
+    )
+    second = _second(left, right, gap, far, source)
+    assert second == pytest.approx(np.sort(every, axis=0)[1])
 
 
 def test_far_houses_and_unlabelled_lines_are_listed_with_a_reason(roofs, layer):
