@@ -581,7 +581,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     places = study_places(
         study.config.buildings, study.config.service, study.path, feeder
     )
-    demand = study_demand(study.config, study.path)
+    demand, areas = study_demand(study.config, study.path), study.areas()
     grids = study.grids(feeder)
     grid = grids.heaviest
     study = study.with_energy(grid.profiles.time)
@@ -603,7 +603,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         demand.zones,
         demand.demand,
         services_of(single[2]),
-        study.areas(),
+        areas,
     )
     rows = grids.rows(inputs.site_options["port_id"])
     problem = siting_problem(inputs, rows, single)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridsite.siting.conflict_words import requirement_words
+from gridsite.siting.conflict_words import requirement_words, same_of_sites
 from gridsite.siting.explain import refuse_unreachable
 from gridsite.siting.formulation import build_model
 from gridsite.siting.highs import HighsWorker, shared_worker
@@ -67,7 +67,7 @@ class Conflict:
         told = "cannot all be met, though without any one of them the others can"
         if not self.irreducible:
             told = "cannot all be met (time ran out before the list was shortest)"
-        return f"these {told}: {'; '.join(self.requirements)}"
+        return f"these {told}: {'; '.join(same_of_sites(self.requirements))}"
 
 
 def conflicting_requirements(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
@@ -41,6 +42,38 @@ def requirement_words(
     name, index = key
     text: str = getattr(words, name)(index)
     return text
+
+
+def same_of_sites(requirements: Iterable[str]) -> list[str]:
+    """
+    Return requirements with those that are the same for several sites in one.
+
+    Parameters
+    ----------
+    requirements : iterable of str
+        As from `requirement_words`.
+
+    Returns
+    -------
+    list of str
+        In the order in which each first stands.
+
+    Examples
+    --------
+    >>> same_of_sites(["site 'a' is full", "the budget is 3", "site 'b' is full"])
+    ["each of sites 'a', 'b' is full", 'the budget is 3']
+    """
+    sites: dict[str, list[str]] = {}
+    for text in requirements:
+        found = re.fullmatch(r"site '([^']*)' (.*)", text, flags=re.DOTALL)
+        own = sites.setdefault(found[2] if found else text, [])
+        own += [found[1]] if found else []
+    return [
+        text
+        if not names
+        else f"{'each of sites' if len(names) > 1 else 'site'} {_list(names)} {text}"
+        for text, names in sites.items()
+    ]
 
 
 def at_time(time: object) -> str:
@@ -87,10 +120,17 @@ class _Words:
         )
 
     def compute_capacity(self, p: int) -> str:
-        options = self.reduced.options[self.reduced.options["pool"] == p]
+        every = self.reduced.options
+        options = every[every["pool"] == p]
         units = int(options["upper"].sum())
         it_kw = float((options["upper"] * options["it_kw"]).sum())
         site = self.reduced.sites[self.reduced.sites["pool"] == p].iloc[0]
+        later = every[every["site_id"].eq(site["site_id"]) & every["upper"].gt(0)]
+        if not units and len(later):
+            return (
+                f"site {site['site_id']!r} can have no unit before period "
+                f"{later['period'].min()}"
+            )
         return (
             f"site {site['site_id']!r} has room for {units} unit(s), {it_kw:.4g} kW of "
             f"computing power{self._when(site['period'])}"

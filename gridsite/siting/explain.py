@@ -216,7 +216,8 @@ def _what_is_full(
     pools = reduced.flows.loc[missing[reduced.flows["demand"]], "pool"]
     candidates = np.flatnonzero(options["pool"].isin(pools))
     if not len(candidates):
-        return ["no unit fits at any site that reaches it"]
+        yet = ", or can stand yet," if len(problem.periods) > 1 else ""
+        return [f"no unit fits{yet} at any site that reaches it"]
     stops: Counter[str] = Counter()
     packings = _packings(reduced, counts)
     matrix = reduced.row_terms.tocsc()

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -191,3 +192,23 @@ def test_demand_that_no_one_site_can_hold_is_named_with_its_sites():
     assert sum("has room for 1 unit(s), 5 kW" in r for r in found.requirements) == 2
     with pytest.raises(InfeasibleError, match="each demand from one site"):
         solve(shared, single_source=True)
+
+
+def test_sites_that_cannot_stand_yet_say_from_when_and_are_told_together():
+    one = facility_location([0, 0], [5, 5], [4], [[1], [2]])
+    units = one.units.assign(lead_periods=1)
+    periods = pd.DataFrame(
+        {
+            "period": [0, 1],
+            "start_months": [0.0, 12.0],
+            "present_value_factor": [0.5, 0.5],
+            "capital_factor": 1.0,
+            "max_added_units": np.nan,
+        }
+    )
+    late = replace(one, units=units, periods=periods)
+    with pytest.raises(InfeasibleError, match="or can stand yet"):
+        solve(late)
+    text = str(conflicting_requirements(late))
+    assert "each of sites 's0', 's1' can have no unit before period 1" in text
+    assert "zone 'z0' needs 4 kW" in text
