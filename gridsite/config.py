@@ -437,6 +437,7 @@ class GroupSection(_Caps):
     group_id: str
     kind: Literal["feeder", "transformer", "area"] = "area"
     buildings: list[str] = []
+    transformers: list[str] = []
 
 
 class ExistingSection(Section):

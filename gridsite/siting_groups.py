@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from gridsite.config import CentralSection, StudyConfig
+
+logger = logging.getLogger(__name__)
 
 #: Sizes between which the cost of a central site is linear.
 _SIZES = 5
@@ -121,7 +124,23 @@ def with_owners(
     for column, listed in (("area", "areas"), ("feeder_id", "feeders")):
         for utility in reversed(config.utilities):
             owner[found[column].isin(getattr(utility, listed))] = utility.name
+    _tell_unknown(config, found)
     return found.assign(utility=owner)
+
+
+def _tell_unknown(config: StudyConfig, buildings: gpd.GeoDataFrame) -> None:
+    """Log names of feeders, buildings and transformers that no candidate has."""
+    columns = {
+        "feeders": "feeder_id",
+        "buildings": "building_id",
+        "transformers": "transformer",
+    }
+    for section in (*config.utilities, *config.groups):
+        for key, column in columns.items():
+            named = set(getattr(section, key, []))
+            unknown = sorted(named - set(buildings.get(column, [])))
+            if unknown:
+                logger.warning("%s: no candidate building is of %s", key, unknown)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,10 +233,12 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
         inside = buildings["feeder_id"].isin(group.feeders)
         inside |= buildings["site_id"].isin(group.buildings)
         inside |= buildings["area"].isin(group.areas)
+        if group.transformers:
+            inside |= buildings["transformer"].isin(group.transformers)
         if not inside.any():
             msg = (
-                f"groups: no site is in {group.group_id!r}; name feeders, buildings or "
-                "areas"
+                f"groups: no site is in {group.group_id!r}; name feeders, buildings, "
+                "areas or transformers"
             )
             raise ConfigError(msg)
         caps = group.model_dump(include={"max_units", "max_kw", "onboarding_cost"})

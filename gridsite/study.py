@@ -31,6 +31,7 @@ from gridsite.feeder.load_growth import (
 )
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meter_profiles import read_loads
+from gridsite.feeder.port_transformers import connection_points
 from gridsite.feeder.profiles import Profiles, constant_profiles, shape_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
@@ -593,7 +594,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         places.connections,
         progress=lambda share, text: progress(0.1 + 0.45 * share, text),
     )
-    buildings = _with_feeder(places.buildings, hosting)
+    buildings = _with_feeder(places.buildings, hosting, feeder)
     progress(0.55, "building the siting problem")
     lifted, single = lifted_hosting(study, grids, hosting, places.connections)
     inputs = siting_inputs(
@@ -767,14 +768,17 @@ def _hashes(study: Study) -> dict[str, str]:
 
 
 def _with_feeder(
-    buildings: gpd.GeoDataFrame, hosting: pd.DataFrame
+    buildings: gpd.GeoDataFrame, hosting: pd.DataFrame, feeder: Feeder
 ) -> gpd.GeoDataFrame:
-    """Add the feeder of each building's first connection; "" where it has none."""
-    feeder = hosting.drop_duplicates("building_id").set_index("building_id")[
-        "feeder_id"
-    ]
-    found = feeder.reindex(buildings["building_id"]).fillna("")
-    return buildings.assign(feeder_id=found.to_numpy())
+    """Add feeder and transformer of each building's first connection, or ""."""
+    points = connection_points(feeder).drop_duplicates("port_id").set_index("port_id")
+    first = hosting.drop_duplicates("building_id").set_index("building_id")
+    behind = first["port_id"].map(points["transformer"])
+    found = first.assign(transformer=behind).reindex(buildings["building_id"])
+    return buildings.assign(
+        feeder_id=found["feeder_id"].fillna("").to_numpy(),
+        transformer=found["transformer"].fillna("").to_numpy(),
+    )
 
 
 def _solve(

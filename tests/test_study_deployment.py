@@ -238,6 +238,18 @@ energy_price_per_kwh = 0.1
         assert paid == (500.0 if "own" in count else 0.0)
         assert found.plan.objective < free.plan.objective
 
+    def test_a_transformer_takes_no_more_than_its_cap(self, study):
+        few = ("it_kw_per_user = 4.0", "it_kw_per_user = 0.6")
+        cap = '[[groups]]\ngroup_id = "T"\ntransformers = ["station A"]\nmax_kw = 6.0\n'
+        found = run_study(study(ALONE, few, added(cap)))
+        plan = found.results.plan
+        behind = found.results.sites.set_index("site_id")["transformer"]
+        kw = plan.groupby(plan["site_id"].map(behind))["rated_kw"].sum()
+        assert kw.get("station A", 0.0) <= 6.0 < kw["station B"]
+        assert set(behind) == {"station A", "station B", ""}
+        with pytest.raises(ConfigError, match="no site is in 'T'"):
+            run_study(study(ALONE, few, added(cap.replace("station A", "station C"))))
+
     def test_units_that_stand_already_stay_and_cost_no_capital(self, study):
         free = run_study(study(ALONE))
         options = free.results.site_options

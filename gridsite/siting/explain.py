@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from gridsite.siting.problem import SitingProblem
     from gridsite.siting.reduce import ReducedProblem
 
-#: What is said where one more unit would fit everywhere.
-_COMBINED = (
-    "units fit, but not with shares within the latency target kept, or each demand "
-    "from one site where it has to be"
-)
-
 #: How many names of one kind a message lists.
 _NAMED = 3
 
@@ -231,11 +225,25 @@ def _what_is_full(
             for row in rows.iloc[full].itertuples()
         }
         words |= {name for name, needs, left in packings if needs[m] > left[m]}
-        stops.update(words or {_COMBINED})
+        stops.update(words or {_combined(reduced)})
     ordered = sorted(stops.items(), key=lambda item: (-item[1], item[0]))
     more = len(ordered) - 2 * _NAMED
     named = [f"{what} ({n} options)" for what, n in ordered[: 2 * _NAMED]]
     return named + ([f"and {more} more limits"] if more > 0 else [])
+
+
+def _combined(reduced: ReducedProblem) -> str:
+    """Return what is said where one more unit would fit everywhere."""
+    demands = reduced.demands
+    kept = {
+        "shares within the latency target": len(reduced.shares),
+        "local shares": (demands["local_share"] > 0.0).any(),
+        "each demand from one site": demands["single_source"].any(),
+        "the loss of any one site or group survived": len(reduced.losses),
+        "the installation rate": len(reduced.pace),
+    }
+    asked = [what for what, given in kept.items() if given]
+    return f"units fit, but not with {', '.join(asked) or 'all the rest'} kept"
 
 
 def _packings(
