@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import stat
 import zipfile
+import zlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +27,13 @@ ARCHIVE_FILES = 1000
 #: Most rows and most cells of a table that is read whole.
 TABLE_ROWS, TABLE_CELLS = 5_000_000, 500_000_000
 
+#: Largest table in text, unpacked, and largest columns of a Parquet file. [byte]
+TABLE_BYTES = 4 * FILE_BYTES
+
 _MIB = 2**20
+
+#: Endings that pandas would unpack without a limit.
+_PACKED = {".bz2", ".zip", ".xz", ".zst", ".tar", ".tgz"}
 
 
 def check_size(path: Path, most: int = FILE_BYTES) -> None:
@@ -101,6 +109,76 @@ def check_archive(path: Path, most: int = ARCHIVE_BYTES) -> list[str]:
     return [str(PurePosixPath(entry.filename)) for entry in entries]
 
 
+def check_csv(path: Path, most: int | None = None) -> None:
+    """
+    Refuse a table in text, plain or ``.gz``, that is too large once unpacked.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    most : int, optional
+        Largest size, unpacked; default ``TABLE_BYTES``. [byte]
+
+    Raises
+    ------
+    DataError
+        If it is larger, no gzip file in spite of its name, or packed otherwise.
+    """
+    most = TABLE_BYTES if most is None else most
+    check_size(path, most)
+    suffix = path.suffix.lower()
+    if suffix in _PACKED:
+        msg = f"{path}: tables packed as {suffix} are not read; unpack it or use .gz"
+        raise DataError(msg)
+    if suffix != ".gz":
+        return
+    size = 0
+    try:
+        with gzip.open(path) as file:
+            while size <= most and (part := file.read(_MIB)):
+                size += len(part)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        msg = f"{path}: cannot be unpacked ({error}); pack it again"
+        raise DataError(msg) from error
+    if size > most:
+        msg = (
+            f"{path}: unpacks to more than {most / _MIB:.0f} MiB; give the part that "
+            "matters"
+        )
+        raise DataError(msg)
+
+
+def parquet_rows(path: Path) -> int:
+    """
+    Return the number of rows of a Parquet file that is not too large unpacked.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+
+    Returns
+    -------
+    int
+        Rows, as its own footer says.
+
+    Raises
+    ------
+    DataError
+        If its footer says that its columns unpack to more than ``TABLE_BYTES``.
+    """
+    meta = parquet.read_metadata(path)
+    size = sum(meta.row_group(i).total_byte_size for i in range(meta.num_row_groups))
+    if size > TABLE_BYTES:
+        msg = (
+            f"{path}: columns of {size / _MIB:.0f} MiB, at most "
+            f"{TABLE_BYTES / _MIB:.0f} are read; split the file"
+        )
+        raise DataError(msg)
+    return int(meta.num_rows)
+
+
 def read_table(
     path: Path, *, text: bool | Iterable[str] = False, keep_empty: bool = False
 ) -> pd.DataFrame:
@@ -128,10 +206,10 @@ def read_table(
     """
     try:
         if path.suffix.lower() == ".parquet":
-            meta = parquet.read_metadata(path)
-            _check_cells(path, meta.num_rows, meta.num_columns)
+            columns = parquet.read_metadata(path).num_columns
+            _check_cells(path, parquet_rows(path), columns)
             return pd.read_parquet(path)
-        check_size(path, 4 * FILE_BYTES)
+        check_csv(path)
         dtype: Any = str
         if not isinstance(text, bool):
             dtype = dict.fromkeys(text, str)

@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from gridsite.errors import DataError
 from gridsite.feeder.meter_options import UNITS
+from gridsite.untrusted import check_csv, parquet_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -135,6 +136,7 @@ def has_meter_column(path: str | Path) -> bool:
 
 
 def _csv(path: Path, nrows: int | None = None) -> pd.DataFrame:
+    check_csv(path)
     return pd.read_csv(
         path, dtype=str, encoding="utf-8-sig", na_filter=False, nrows=nrows
     )
@@ -143,8 +145,8 @@ def _csv(path: Path, nrows: int | None = None) -> pd.DataFrame:
 def _read(path: Path) -> pd.DataFrame:
     try:
         if path.suffix.lower() in {".parquet", ".pq"}:
-            size = pq.read_metadata(path)
-            _check_size(path, size.num_rows * max(1, size.num_columns - 1))
+            columns = pq.read_metadata(path).num_columns
+            _check_size(path, parquet_rows(path) * max(1, columns - 1))
             table = pd.read_parquet(path)
             named = table.index.names != [None]
             table = table.reset_index() if named else table
@@ -167,6 +169,7 @@ def _read(path: Path) -> pd.DataFrame:
 
 def _head(path: Path) -> tuple[list[str], int]:
     """Return the names of a CSV's columns and the number of its lines."""
+    check_csv(path)
     opener = gzip.open if path.suffix.lower() == ".gz" else Path.open
     with opener(path, mode="rt", encoding="utf-8-sig", newline="") as file:
         names = next(csv.reader([file.readline()]), [])

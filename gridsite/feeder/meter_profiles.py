@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 
 from gridsite.errors import DataError
 from gridsite.feeder.meter_files import has_meter_column
@@ -23,6 +22,7 @@ from gridsite.feeder.meter_findings import COLUMNS, note, refuse
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meters import Meters, read_meters
 from gridsite.feeder.profiles import Profiles, dense_profiles, read_profiles
+from gridsite.untrusted import read_table
 
 LOGGER = logging.getLogger(__name__)
 
@@ -158,23 +158,12 @@ def read_loads(
     return meter_profiles(
         read_meters(path, options),
         ports,
-        links=None if links is None else _read_links(Path(links)),
+        links=None if links is None else read_table(Path(links), text=True),
         missing=options.missing,
         annual_kwh=annual_kwh,
         power_factor=power_factor,
         seed=seed,
     )
-
-
-def _read_links(path: Path) -> pd.DataFrame:
-    try:
-        if path.suffix.lower() == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, dtype=str, encoding="utf-8-sig")
-    except (OSError, ValueError, pa.ArrowException) as error:
-        reason = str(error).splitlines()[0]
-        msg = f"{path}: cannot be read as links of meters: {reason}"
-        raise DataError(msg) from error
 
 
 def _check_planned(load: pd.DataFrame, ports: pd.DataFrame) -> None:

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from gridsite.errors import DataError
 from gridsite.units import reactive_kvar
+from gridsite.untrusted import check_csv, parquet_rows
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -562,13 +562,14 @@ def read_wide(path: Path) -> pd.DataFrame:
     """
     try:
         if path.suffix == ".parquet":
-            if (rows := pq.read_metadata(path).num_rows) > MAX_STEPS:
+            if (rows := parquet_rows(path)) > MAX_STEPS:
                 msg = f"{rows} rows, at most {MAX_STEPS} are read"
                 raise ValueError(msg)  # noqa: TRY301
             table = pd.read_parquet(path)
             table = table if "time" in table else table.reset_index()
             names = [str(name) for name in table.columns]
         else:
+            check_csv(path)
             with path.open(newline="", encoding="utf-8-sig") as file:
                 names = next(csv.reader(file), [])
             table = pd.read_csv(path, nrows=MAX_STEPS + 1, encoding="utf-8-sig")

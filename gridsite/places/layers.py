@@ -11,12 +11,11 @@ import pandas as pd
 import pyarrow as pa
 import pyogrio
 import shapely
-from pyarrow import parquet
 from pyproj import CRS, Proj
 
 from gridsite.errors import ConfigError, CRSError, DataError
 from gridsite.places.columns import first_rows
-from gridsite.untrusted import check_archive, check_size
+from gridsite.untrusted import check_archive, check_csv, check_size, parquet_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +122,7 @@ def _read_file(path: Path, layer: str | None) -> gpd.GeoDataFrame:
         if path.suffix.lower() == ".csv" or path.name.lower().endswith(".csv.gz"):
             return _read_points(path)
         if path.suffix.lower() in _PARQUET:
-            _check_size(path, parquet.read_metadata(path).num_rows)
+            _check_size(path, parquet_rows(path))
             return gpd.read_parquet(path)
         check_size(path, FILE_BYTES)
         if path.suffix.lower() == ".zip":
@@ -164,6 +163,7 @@ def _check_size(path: Path, features: int, *, driver: str = "") -> None:
 
 
 def _read_points(path: Path) -> gpd.GeoDataFrame:
+    check_csv(path)
     table = pd.read_csv(
         path, dtype=str, keep_default_na=False, nrows=MAX_FEATURES + 1, encoding="utf-8"
     )

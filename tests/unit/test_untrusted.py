@@ -1,5 +1,6 @@
 """Files from elsewhere: sizes, archives, workbooks, texts."""
 
+import gzip
 import json
 import warnings
 import zipfile
@@ -17,8 +18,10 @@ from pyarrow import parquet
 from gridsite import cli, untrusted
 from gridsite.errors import DataError, FeederError
 from gridsite.feeder.load_growth import read_committed
+from gridsite.feeder.meters import read_meters
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.pandapower_json import check_text
+from gridsite.feeder.profiles import read_wide
 from gridsite.hosting import ica
 from gridsite.places.layers import read_layer
 from gridsite.report.tables import findings_table
@@ -95,6 +98,58 @@ def test_a_file_too_large_is_refused_before_it_is_opened(tmp_path):
     with pytest.raises(DataError, match=r"net\.json: 512 MiB, at most 512"):
         load_net(path)
     check_size(path, untrusted.FILE_BYTES + 1)
+
+
+@pytest.fixture
+def small_limit(monkeypatch):
+    monkeypatch.setattr(untrusted, "TABLE_BYTES", 2**20)
+
+
+@pytest.mark.usefixtures("small_limit")
+@pytest.mark.parametrize(
+    "read", [read_table, read_layer, read_wide, read_meters, read_committed]
+)
+def test_a_packed_table_that_unpacks_to_too_much_is_refused_unread(
+    tmp_path, monkeypatch, read
+):
+    path = tmp_path / "loads.csv.gz"
+    with gzip.open(path, "wb") as file:  # one line: a limit of rows does not help
+        file.write(b"time,meter,kwh\n" + b"9" * (3 * 2**20))
+    assert path.stat().st_size < 2**14
+
+    def never(*_, **__):
+        pytest.fail("the table was read before its size was known")
+
+    monkeypatch.setattr(pd, "read_csv", never)
+    with pytest.raises(DataError, match="unpacks to more than 1 MiB"):
+        read(path)
+
+
+@pytest.mark.usefixtures("small_limit")
+@pytest.mark.parametrize("read", [read_table, read_wide, read_meters])
+def test_a_parquet_table_of_large_columns_is_refused_unread(tmp_path, read):
+    path = tmp_path / "loads.parquet"
+    parquet.write_table(pa.table({"time": ["9" * (3 * 2**20)]}), path)
+    assert path.stat().st_size < 2**20
+    with pytest.raises(DataError, match="columns of 3 MiB"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("suffix", "word"), [(".csv.bz2", "not read"), (".csv.gz", "unpacked")]
+)
+def test_tables_packed_otherwise_or_cut_off_are_refused(tmp_path, suffix, word):
+    path = tmp_path / f"loads{suffix}"
+    raw = gzip.compress(b"time,kw\n" + bytes(range(256)) * 40)
+    path.write_bytes(raw[:-20])
+    with pytest.raises(DataError, match=word):
+        read_table(path)
+
+
+def test_a_packed_table_is_read(tmp_path):
+    path = tmp_path / "loads.csv.gz"
+    path.write_bytes(gzip.compress(b"port,p_kw\na,2\n"))
+    assert read_table(path).to_dict("list") == {"port": ["a"], "p_kw": [2]}
 
 
 def test_a_table_of_ten_million_rows_is_refused_unread(tmp_path):
