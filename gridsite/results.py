@@ -91,8 +91,6 @@ def collect(
     service = [f"building service (no rating for {unknown} of {len(connections)})"]
     checked = replay_summary(grid, replay, findings)
     checked["not_checked"] += service if unknown else []
-    if grid.ageing is not None:
-        checked["not_checked"].append("transformer ageing by units of a plan together")
     summary = {
         "study": config.study.name,
         "place": config.study.place,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gridsite.hosting.ac_replay import LoadReplay, replay_loads
+from gridsite.hosting.ageing_cuts import ageing_cuts
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.upgrade_rows import relieved_cuts, upgrade_effects
 from gridsite.siting import empty_table
@@ -166,6 +167,12 @@ class Grids:
             replays.append(found)
             violations.append(found.violations)
             rows, terms = cut_rows(case, ports, added, found.violations, round_number)
+            aged, of_aged = ageing_cuts(
+                case, ports, added, found.violations, round_number
+            )
+            if len(aged):
+                rows = pd.concat([rows, aged][not len(rows) :], ignore_index=True)
+                terms = pd.concat([terms, of_aged][not len(terms) :], ignore_index=True)
             effects = self._effects(factor, rows, ports)
             rows, effects = relieved_cuts(rows, effects, built)
             cuts.append((rows, terms, effects))

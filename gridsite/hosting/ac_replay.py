@@ -11,6 +11,7 @@ import pandas as pd
 from gridsite.errors import DataError
 from gridsite.feeder.powerflow import block_states
 from gridsite.feeder.split import split_feeder
+from gridsite.hosting.ageing_replay import ageing_violations
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
+    from gridsite.hosting.ageing_limit import Ageing
     from gridsite.hosting.base_case import BaseCase
 
     Floats = NDArray[np.float64]
@@ -168,7 +170,7 @@ def _replayed(
         case = grid.block(feeder_id)
         order = case.feeder.ports.index[case.block.ports]
         v = plan_voltages(case, np.asarray(spread.reindex(order), dtype=float))
-        yield _BlockReplay(case, v).part()
+        yield _BlockReplay(case, v, grid.ageing).part()
         return
     planned = split
     if spread.any():
@@ -192,7 +194,7 @@ def _replayed(
             # a step without a solution counts once: at the trunk
             lost = ~planned.converged
             v[:, lost] = np.nan if feeder is split.trunk else case.v[:, lost]
-        yield _BlockReplay(case, v).part()
+        yield _BlockReplay(case, v, grid.ageing).part()
 
 
 def _planned_voltages(
@@ -213,9 +215,14 @@ def _planned_voltages(
 class _BlockReplay:
     """Replay of one block."""
 
-    def __init__(self, case: BaseCase, v: NDArray[np.complex128]) -> None:
+    def __init__(
+        self, case: BaseCase, v: NDArray[np.complex128], ageing: Ageing | None
+    ) -> None:
         self.case, self.v = case, v
         self.idle = self.v is case.v
+        self.aged = pd.DataFrame(columns=[*_COLUMNS, "kind"])
+        if ageing is not None and not self.idle:
+            self.aged = ageing_violations(case, ageing, v)
         self.converged = np.isfinite(self.v[0]) if len(self.v) else np.ones(0, bool)
         self.slack = case.slack if self.idle else case.row_slack(self.v)
         # an element counts once, whatever the number of its ends
@@ -250,14 +257,17 @@ class _BlockReplay:
 
     def part(self) -> _Part:
         """Return what was found, without the voltages."""
+        newly = int((self.aged["kind"] == "new").sum())
         return _Part(
             listing=self.listing(),
             peaks=self.peaks(),
             lowest=self.lowest(),
             losses_mwh=self.losses_mwh(),
             base_violations=int(self.broken.sum() + self.base_high.sum()),
-            new=int(self.new.sum() + (self.high & ~self.base_high).sum()),
-            worsened=int(self.worsened.sum() + (self.high & self.base_high).sum()),
+            new=int(self.new.sum() + (self.high & ~self.base_high).sum()) + newly,
+            worsened=int(self.worsened.sum() + (self.high & self.base_high).sum())
+            + len(self.aged)
+            - newly,
             failed=int((~self.converged).sum()),
         )
 
@@ -268,6 +278,7 @@ class _BlockReplay:
             self._rows(self.new, "new"),
             self._rows(self.worsened, "worsened"),
             self._high_rows(),
+            self.aged,
         ]
         failed = np.flatnonzero(~self.converged)
         if len(failed):

@@ -12,6 +12,8 @@ import pytest
 from gridsite.errors import ConfigError, DataError, PowerFlowError
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.ac_replay import replay_loads
+from gridsite.hosting.ageing_cuts import ageing_cuts
 from gridsite.hosting.ageing_limit import Ageing, AgeingLimit
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
@@ -103,6 +105,52 @@ def test_flexible_capacity_never_draws_more_than_ageing_allows(aged):
     flat = table["firm_kw"]
     assert np.allclose(table["flexible_hours98_kw"], flat, rtol=1e-12)
     assert (table["flexible_energy98_kw"] <= flat / 0.98 + 1e-9).all()
+
+
+@pytest.mark.parametrize("name", HOT)
+def test_a_replay_finds_what_loads_age_together_and_none_alone(name, aged, village):
+    ageing = HOT[name]
+    grid, table = aged(ageing)
+    firm = table["firm_kw"][["house 2", "house 3"]]
+    firm.index.name = "port_id"
+    for house in firm.index:
+        alone = replay_loads(grid.feeder, grid.profiles, firm[[house]], grid=grid)
+        assert alone.summary["new"] == 0
+    kw = float(firm.min())
+    both = pd.Series(kw, firm.index)
+    found = replay_loads(grid.feeder, grid.profiles, both, grid=grid)
+    assert (found.summary["new"], found.summary["worsened"]) == (1, 0)
+    (row,) = found.violations.to_dict("records")
+    assert (row["criterion"], row["element"]) == ("transformer ageing", "T")
+    net = village(trafo_mva=0.05, vm_pu=1.02)
+    life, hot = pandapower_score(net, grid.profiles, list(firm.index), kw, ageing)
+    judged = {"years per year": life, "degC": hot}
+    assert row["value"] == pytest.approx(judged[row["unit"]], rel=1e-4)
+    assert row["value"] > row["limit"] > row["base_value"]
+    # the same load on a transformer that ages too fast already makes it worse
+    worse = replace(ageing, loss_of_life_max=1e-6)
+    hotter = GridCase(grid.feeder, grid.profiles, grid.limits, ageing=worse)
+    found = replay_loads(grid.feeder, grid.profiles, both, grid=hotter)
+    assert (found.summary["new"], found.summary["worsened"]) == (0, 1)
+
+
+def test_rows_of_ageing_cut_off_what_breaks_and_leave_what_holds(aged):
+    criteria = ("transformer current", "transformer ageing")
+    grid, table = aged(HOT["loss of life"], *criteria)
+    ports = table.index[table["firm_kw"] > 0.0]
+    plan = table.loc[ports, "firm_kw"].rename_axis("port_id")
+    found = replay_loads(grid.feeder, grid.profiles, plan, grid=grid)
+    rows, terms = ageing_cuts(grid, ports, plan, found.violations, 1)
+    (row,) = rows.to_dict("records")
+    assert row["criterion"] == "transformer ageing"
+    assert row["row_id"].endswith("ageing round 1")
+    used = (terms.set_index("port_id")["coefficient"] * plan).sum()
+    assert row["headroom"] < used
+    kept = plan * row["headroom"] / used * 0.999
+    holds = replay_loads(grid.feeder, grid.profiles, kept, grid=grid)
+    assert "transformer ageing" not in set(holds.violations["criterion"])
+    more = replay_loads(grid.feeder, grid.profiles, kept * 1.02, grid=grid)
+    assert "transformer ageing" in set(more.violations["criterion"])
 
 
 def test_cool_transformers_are_proven_and_change_nothing(aged):
