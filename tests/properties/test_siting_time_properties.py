@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from scipy.optimize import linprog
+from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from gridsite.errors import InfeasibleError
 from gridsite.siting import SitingProblem, check_plan, empty_table, solve
@@ -69,6 +69,7 @@ def problems(draw):
             "unserved_cost": pick(np.nan, 15.0, 15.0, 15.0),
             "redundancy": pick(0, 1, 2) if w == "web" else 0,
             "min_local_share": pick(0.0, 0.0, 0.5),
+            "single_source": pick(False, False, True) if w == "web" else False,
         }
         for w in WORKLOADS
     ]
@@ -380,13 +381,31 @@ def service(p, t, capacity):
                 line[n + i] = -1.0
                 below.append(line)
                 limit.append(-d.demand_it_kw)
-    found = linprog(
-        cost,
-        A_ub=np.array(below),
-        b_ub=np.array(limit),
-        A_eq=equal,
-        b_eq=need["demand_it_kw"],
-        bounds=np.column_stack([np.zeros(width), high]),
+    single = need["single_source"].to_numpy(dtype=bool)
+    if not single.any():
+        found = linprog(
+            cost,
+            A_ub=np.array(below),
+            b_ub=np.array(limit),
+            A_eq=equal,
+            b_eq=need["demand_it_kw"],
+            bounds=np.column_stack([np.zeros(width), high]),
+        )
+        return found.fun if found.status == 0 else math.inf
+    whole, scale = np.zeros(width), np.ones(width)
+    for i in np.flatnonzero(single):  # served from one site or none
+        whole[:n] += of[i]
+        scale[:n][of[i]] = need["demand_it_kw"].iloc[i]
+        high[:n][of[i]] = 1.0
+    found = milp(
+        cost * scale,
+        integrality=whole,
+        bounds=Bounds(0.0, high),
+        constraints=[
+            LinearConstraint(np.array(below) * scale, -np.inf, limit),
+            LinearConstraint(equal * scale, need["demand_it_kw"], need["demand_it_kw"]),
+        ],
+        options={"mip_rel_gap": 0.0},
     )
     return found.fun if found.status == 0 else math.inf
 
