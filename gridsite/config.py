@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import Field, ValidationError, model_validator
 
 from gridsite.config_energy import CarbonSection, PlaceSection, TariffSection
-from gridsite.config_types import NotNegative, Points, Positive, Section, Share
+from gridsite.config_types import Finite, NotNegative, Points, Positive, Section, Share
 from gridsite.cost_presets import with_preset
 from gridsite.errors import ConfigError
 
@@ -342,7 +342,7 @@ class CentralSection(PlaceSection):
     demand_charge_per_kw_year: NotNegative = 0.0
     loss_share: Share = 0.0
     transport_per_it_kw: NotNegative = 0.0
-    energy_price_per_kwh: NotNegative = 0.0
+    energy_price_per_kwh: Finite = 0.0
     maintenance_per_it_kw_year: NotNegative = 0.0
     network_per_it_kw_year: NotNegative = 0.0
     carbon_g_per_kwh: NotNegative = 0.0
@@ -377,7 +377,7 @@ class EconomicsSection(PlaceSection):
     price_year: int
     horizon_years: Positive
     discount_rate: Annotated[float, Field(ge=0.0, lt=1.0)]
-    building_energy_price_per_kwh: NotNegative = 0.0
+    building_energy_price_per_kwh: Finite = 0.0
     host_payment_per_unit_year: dict[str, NotNegative] = {}
     maintenance_per_it_kw_year: NotNegative = 0.0
     network_per_site_year: NotNegative = 0.0
@@ -426,9 +426,13 @@ class UtilitySection(_Caps, PlaceSection):
     """A utility, its tariff, and its feeders and areas (neither: all others)."""
 
     name: str
-    energy_price_per_kwh: NotNegative | None = None
+    energy_price_per_kwh: Finite | None = None
     demand_charge_per_kw_year: NotNegative | None = None
     carbon_g_per_kwh: NotNegative | None = None
+
+    @model_validator(mode="after")
+    def _flat_price_is_a_price(self) -> Self:
+        return _priced(self, "energy_price_per_kwh", needed=False)
 
 
 class GroupSection(_Caps):
@@ -629,10 +633,15 @@ class StudyConfig(RatingConfig):
 _Place = TypeVar("_Place", bound=PlaceSection)
 
 
-def _priced(place: _Place, price: str) -> _Place:
-    """Return a place that has a price of energy."""
-    if price not in place.model_fields_set and place.tariff is None:
+def _priced(place: _Place, price: str, *, needed: bool = True) -> _Place:
+    """Return a place that has a price of energy; that of a tariff may fall below 0."""
+    if place.tariff is not None:
+        return place
+    if needed and price not in place.model_fields_set:
         msg = f"key {price!r} is missing; add it, or a tariff"
+        raise ValueError(msg)
+    if (value := getattr(place, price)) is not None and value < 0.0:
+        msg = f"key {price!r} is {value:g}; a flat price is at least 0"
         raise ValueError(msg)
     return place
 

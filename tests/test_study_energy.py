@@ -11,6 +11,7 @@ import pytest
 from gridsite import Study, run_study
 from gridsite.check_energy import energy_bill
 from gridsite.check_run import check_run
+from gridsite.config import StudyConfig
 from gridsite.config_energy import TariffSection, WindowSection
 from gridsite.errors import ConfigError, DataError
 from gridsite.report import read_results
@@ -194,6 +195,27 @@ def test_a_place_needs_a_price_or_a_tariff(make_study, tmp_path):
     path = make_study(tmp_path / "study", ("energy_price_per_kwh = 0.06\n", ""))
     with pytest.raises(ConfigError, match="'energy_price_per_kwh' is missing"):
         Study.read(path)
+
+
+def test_flat_prices_below_nothing_are_refused_and_those_of_a_tariff_stand(
+    make_study, tmp_path
+):
+    price = "energy_price_per_kwh = 0.06"
+    path = make_study(tmp_path / "flat", (price, "energy_price_per_kwh = -0.06"))
+    with pytest.raises(ConfigError, match="a flat price is at least 0"):
+        Study.read(path)
+    sections = '[[tariffs]]\nname = "spot"\nfile = "spot.csv"\n\n[economics]'
+    path = make_study(
+        tmp_path / "spot", (price, 'tariff = "spot"'), ("[economics]", sections)
+    )
+    series(path.parent)
+    spot = pd.read_csv(path.parent / "spot.csv")
+    spot["price_per_kwh"] -= 1.0
+    spot.to_csv(path.parent / "spot.csv", index=False)
+    study = Study.read(path)
+    config = study.with_energy(study.loads(study.feeder()).time).config
+    assert config.central[0].energy_price_per_kwh < -0.9
+    assert StudyConfig.model_validate(config.model_dump(mode="json")) == config
 
 
 def test_series_of_other_steps_or_without_numbers_are_refused(make_study, tmp_path):

@@ -381,28 +381,33 @@ def service(p, t, capacity):
                 line[n + i] = -1.0
                 below.append(line)
                 limit.append(-d.demand_it_kw)
-    single = need["single_source"].to_numpy(dtype=bool)
-    if not single.any():
-        found = linprog(
-            cost,
-            A_ub=np.array(below),
-            b_ub=np.array(limit),
-            A_eq=equal,
-            b_eq=need["demand_it_kw"],
-            bounds=np.column_stack([np.zeros(width), high]),
-        )
-        return found.fun if found.status == 0 else math.inf
-    whole, scale = np.zeros(width), np.ones(width)
-    for i in np.flatnonzero(single):  # served from one site or none
+    rows = LinearConstraint(np.array(below), -np.inf, limit)
+    return least_flow(cost, rows, equal, high, need, of)
+
+
+def least_flow(cost, rows, equal, high, need, of):
+    """Return the least cost of a linear programme, single sources kept."""
+    n, whole, scale = len(of[0]), np.zeros(len(cost)), np.ones(len(cost))
+    for i in np.flatnonzero(need["single_source"]):  # from one site or none
         whole[:n] += of[i]
         scale[:n][of[i]] = need["demand_it_kw"].iloc[i]
         high[:n][of[i]] = 1.0
+    if not whole.any():
+        found = linprog(
+            cost,
+            A_ub=rows.A,
+            b_ub=rows.ub,
+            A_eq=equal,
+            b_eq=need["demand_it_kw"],
+            bounds=np.column_stack([np.zeros(len(cost)), high]),
+        )
+        return found.fun if found.status == 0 else math.inf
     found = milp(
         cost * scale,
         integrality=whole,
         bounds=Bounds(0.0, high),
         constraints=[
-            LinearConstraint(np.array(below) * scale, -np.inf, limit),
+            LinearConstraint(rows.A * scale, rows.lb, rows.ub),
             LinearConstraint(equal * scale, need["demand_it_kw"], need["demand_it_kw"]),
         ],
         options={"mip_rel_gap": 0.0},
