@@ -69,6 +69,13 @@ class Taps(StrEnum):
     acting = "acting"
 
 
+class Controls(StrEnum):
+    """What regulators and capacitors inside feeders do."""
+
+    frozen = "frozen"
+    acting = "acting"
+
+
 class Place(StrEnum):
     """The studies that come with gridsite."""
 
@@ -221,6 +228,10 @@ def hosting(
     tap_deadband: Annotated[
         float | None, typer.Option(help="Full width. Default: 1.5 tap steps. [pu]")
     ] = None,
+    controls: Annotated[
+        Controls,
+        typer.Option(help="Of OpenDSS circuits. Acting: step by step, on units too."),
+    ] = Controls.frozen,
     preset: Annotated[
         str | None,
         typer.Option(help="Norm of the limits. Default: inferred from the voltages."),
@@ -337,6 +348,7 @@ def hosting(
             ratings=given,
             assume_line_a=assume_line_a,
             taps=control if taps is Taps.acting else None,
+            controls=controls.value,
             joint=joint,
             min_power_share=min_power_share,
             battery_kwh=battery_kwh,

@@ -39,12 +39,16 @@ class FeederSection(Section):
     taps: Literal["frozen", "acting"] = "frozen"
     tap_target_pu: Positive | None = None
     tap_deadband_pu: Positive | None = None
+    controls: Literal["frozen", "acting"] = "frozen"
 
     @model_validator(mode="after")
     def _act_or_stand(self) -> Self:
         given = {self.tap_target_pu, self.tap_deadband_pu} != {None}
         if given and self.taps == "frozen":
             msg = 'tap_target_pu and tap_deadband_pu need taps = "acting"'
+            raise ValueError(msg)
+        if self.taps == self.controls == "acting":
+            msg = 'taps and controls cannot both be "acting": no feeder file has both'
             raise ValueError(msg)
         return self
 
@@ -601,6 +605,9 @@ class StudyConfig(RatingConfig):
             raise ValueError(msg)
         if self.upgrades and self.feeder.taps == "acting":
             msg = 'upgrades need taps = "frozen": tables of taps are those of before'
+            raise ValueError(msg)
+        if self.upgrades and self.feeder.controls == "acting":
+            msg = 'upgrades need controls = "frozen": rows are compared step by step'
             raise ValueError(msg)
         return self
 

@@ -198,6 +198,7 @@ def feeder_case(
     ratings: pd.DataFrame | None = None,
     assume_line_a: float | None = None,
     taps: TapControl | None = None,
+    controls: str = "frozen",
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
 ) -> tuple[GridCase, pd.DataFrame]:
     """
@@ -223,6 +224,8 @@ def feeder_case(
         Ampacity assumed for every line without one. [A]
     taps : TapControl, optional
         Lets tap changers at the heads act; they stand as filed by default.
+    controls : {"frozen", "acting"}
+        Whether regulators and capacitors stand as filed or act from step to step.
     ageing : callable, optional
         Takes the time steps, returns what transformers age by; not checked without.
 
@@ -250,6 +253,7 @@ def feeder_case(
         limits,
         power_factor=power_factor,
         taps=taps,
+        controls=controls,
         ageing=None if ageing is None else ageing(loads.time),
     )
     return grid, findings
@@ -303,6 +307,7 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
         ratings=None if given is None else rating_table(pd.DataFrame(given)),
         assume_line_a=options.get("assume_line_a"),
         taps=None if taps is None else TapControl(**taps),
+        controls=options.get("controls", "frozen"),
         ageing=ambient,
     )
     return grid
@@ -320,6 +325,7 @@ def rate_feeder(
     ratings: pd.DataFrame | None = None,
     assume_line_a: float | None = None,
     taps: TapControl | None = None,
+    controls: str = "frozen",
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
     joint: bool = False,
     min_power_share: float = 0.0,
@@ -355,6 +361,8 @@ def rate_feeder(
         Ampacity assumed for every line without one. [A]
     taps : TapControl, optional
         Lets tap changers at the heads act; they stand as filed by default.
+    controls : {"frozen", "acting"}
+        Whether regulators and capacitors stand as filed or act from step to step.
     ageing : callable, optional
         Takes the time steps, returns what transformers age by (`AmbientChoice`).
     joint : bool, default False
@@ -391,6 +399,7 @@ def rate_feeder(
         ratings=ratings,
         assume_line_a=assume_line_a,
         taps=taps,
+        controls=controls,
         ageing=ageing,
     )
     feeder = grid.feeder
@@ -475,6 +484,7 @@ def rate_feeder(
                 "ratings": None if ratings is None else _records(ratings),
                 "assume_line_a": assume_line_a,
                 "taps": None if taps is None else asdict(taps),
+                "controls": controls,
                 "joint": joint,
                 "min_power_share": min_power_share,
                 "battery_kwh": battery_kwh,

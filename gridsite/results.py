@@ -247,12 +247,41 @@ def replay_summary(
         "replay": {name: replay.summary[name] for name in counts},
         "step_minutes": grid.profiles.step_hours * 60.0,
         "limits": grid.limits.name,
+        "controls": control_summary(grid),
         "voltage_rule": voltage_rule_summary(grid),
         "findings": findings["severity"].value_counts().to_dict(),
         "ratings": rating_summary(grid.feeder.elements),
         "not_checked": not_checked(
             grid.limits, grid.feeder, aged=grid.ageing is not None
         ),
+    }
+
+
+def control_summary(grid: GridCase) -> dict[str, Any]:
+    """
+    Return what regulators and capacitors did, for ``summary.json``.
+
+    Parameters
+    ----------
+    grid : GridCase
+        Base cases.
+
+    Returns
+    -------
+    dict
+        ``mode`` (frozen or acting; none without any), ``count``, and of the base load
+        over all steps ``operations``, ``settings``, ``unsettled_steps``.
+    """
+    count, course = len(grid.feeder.controls), grid.course
+    if course is None:
+        mode = "frozen" if count else "none"
+        return {"mode": mode, "count": count, "operations": 0, "settings": 1}
+    return {
+        "mode": "acting",
+        "count": count,
+        "operations": course.operations,
+        "settings": len(course.groups()),
+        "unsettled_steps": int((~course.settled).sum()),
     }
 
 

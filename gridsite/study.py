@@ -360,6 +360,7 @@ class Study:
             self.limits(feeder),
             power_factor=self.power_factor(),
             taps=self.taps(),
+            controls=self.config.feeder.controls,
             ageing=None if ambient is None else ambient(loads.time),
         )
 

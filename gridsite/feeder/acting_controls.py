@@ -1,13 +1,15 @@
 """
 Let regulators and capacitors act over many steps (rules: `gridsite.feeder.controls`).
 
-Steps are solved ahead in one batch while no control moves; a step at which one does is
-settled by itself, and the batch starts again behind it.
+Sequences of steps (lanes) run side by side, each with its own added load. A lane is
+solved ahead in one batch while no control moves; where one does, it settles at that
+step and goes on behind it. Lanes that stand alike share a factorisation.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from gridsite.feeder.profiles import Profiles
 
     Ints = NDArray[np.int64]
+    Floats = NDArray[np.float64]
     Complex = NDArray[np.complex128]
     Bools = NDArray[np.bool_]
 
@@ -37,7 +40,10 @@ MOST_ROUNDS = 200
 _AHEAD = 256
 
 #: Factorised positions that are kept.
-_KEPT_BLOCKS = 32
+_KEPT_BLOCKS = 256
+
+#: Voltages solved at once. [values]
+_SOLVED_VALUES = 2_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,12 +66,42 @@ class Course:
     settled: Bools
 
 
+@dataclass(frozen=True, kw_only=True)
+class Ends:
+    """
+    Ends of steps, of lanes that stand alike.
+
+    Parameters
+    ----------
+    positions : tuple of int
+        Where the controls stand.
+    lane, step : numpy.ndarray of int, shape (n,)
+        Whose end of which step.
+    v : numpy.ndarray of complex, shape (n_node, n)
+        Voltages; NaN where there is no solution. [pu]
+    settled : bool
+        Whether no control wants to move.
+    """
+
+    positions: tuple[int, ...]
+    lane: Ints
+    step: Ints
+    v: Complex
+    settled: bool
+
+
+#: Takes the ends of steps; returns lanes that need not go on.
+Keep = Callable[[Ends], "Ints | None"]
+
+
 def let_controls_act(
     feeder: Feeder,
     feeder_id: str,
     profiles: Profiles,
     *,
     start: Sequence[int] | Ints | None = None,
+    spread: Floats | None = None,
+    tan_phi: float = 0.0,
 ) -> Course:
     """
     Let regulators and capacitors act over all steps, in their order.
@@ -80,6 +116,10 @@ def let_controls_act(
         On all ports of the feeder, in their order.
     start : sequence of int, shape (n_control,), optional
         Positions before the first step; as filed by default.
+    spread : numpy.ndarray, shape (n_port,), optional
+        Constant power added at each port of the part. [pu]
+    tan_phi : float, default 0.0
+        Reactive over active power of what is added. [-]
 
     Returns
     -------
@@ -96,114 +136,277 @@ def let_controls_act(
     A step without a solution keeps the positions before it. Positions at a step that
     does not settle are those after `MOST_ROUNDS` rounds.
     """
-    every = feeder.controls
-    own = [k for k, c in enumerate(every) if _inside(feeder, feeder_id, c)]
-    now = [c.position for c in every] if start is None else [int(p) for p in start]
-    for control, position in zip(every, now, strict=True):
-        if not control.lowest <= position <= control.highest:
-            msg = (
-                f"control {control.name}: position {position} is outside "
-                f"{control.lowest} to {control.highest}"
-            )
-            raise DataError(msg)
-    circuit = _Circuit(feeder, feeder_id, profiles)
+    circuit = ActingCircuit(feeder, feeder_id, profiles, tan_phi=tan_phi)
     n_step = len(profiles.time)
-    positions = np.empty((n_step, len(every)), dtype=np.int64)
+    positions = np.empty((n_step, len(feeder.controls)), dtype=np.int64)
     settled = np.zeros(n_step, dtype=np.bool_)
     v = np.empty((circuit.n_node, n_step), dtype=np.complex128)
-    step, ahead = 0, 1
-    while step < n_step:
-        steps = np.arange(step, min(step + ahead, n_step))
-        found = circuit.solve(steps, now)
-        done = 0
-        for s in range(len(steps)):
-            if np.isnan(found[0, s]):
-                break
-            if any(every[k].move(circuit.whole(found[:, s]), now[k]) for k in own):
-                break
-            done += 1
-        kept = steps[:done]
-        v[:, kept], positions[kept], settled[kept] = found[:, :done], now, True
-        step += done
-        ahead = min(2 * ahead, _AHEAD) if done == len(steps) else max(done, 1)
-        if done < len(steps):
-            before = list(now)
-            now, v[:, step], settled[step] = circuit.settle(step, now, own)
-            if np.isnan(v[0, step]):
-                now = before
-            positions[step] = now
-            step += 1
+
+    def keep(ends: Ends) -> None:
+        positions[ends.step], settled[ends.step] = ends.positions, ends.settled
+        v[:, ends.step] = ends.v
+
+    none = np.zeros(1)
+    circuit.run(keep, np.full(1, -1), none, start=start, spread=spread)
     return Course(positions=positions, v=v, settled=settled)
 
 
-def _inside(feeder: Feeder, feeder_id: str, control: Control) -> bool:
-    ids = feeder.nodes["feeder_id"].to_numpy()[control.nodes]
-    return bool((ids == feeder_id).any())
+class ActingCircuit:
+    """
+    One part of a feeder, at any position of its controls.
 
+    Parameters
+    ----------
+    feeder : Feeder
+        The model, with ``controls``.
+    feeder_id : str
+        Which part.
+    profiles : Profiles
+        On all ports of the feeder, in their order.
+    tan_phi : float, default 0.0
+        Reactive over active power of added loads. [-]
+    """
 
-class _Circuit:
-    """One part of a feeder at any position of its controls."""
-
-    def __init__(self, feeder: Feeder, feeder_id: str, profiles: Profiles) -> None:
+    def __init__(
+        self,
+        feeder: Feeder,
+        feeder_id: str,
+        profiles: Profiles,
+        *,
+        tan_phi: float = 0.0,
+    ) -> None:
         self.feeder, self.feeder_id = feeder, feeder_id
         self.blocks: dict[tuple[int, ...], Block] = {}
-        first = self.block([c.position for c in feeder.controls])
+        #: positions as filed
+        self.filed = tuple(c.position for c in feeder.controls)
+        first = self.block(self.filed)
         self.nodes, self.n_node = first.nodes, len(first.nodes)
-        self.states: States = block_states(first, profiles)
-        self.fixed = np.zeros(len(feeder.nodes), dtype=np.complex128)
-        self.fixed[feeder.source_nodes] = feeder.source_v
-        self.last = first.v_no_load
+        self.base_kva = first.base_kva
+        self.states: States = block_states(first, profiles, tan_phi)
+        self.n_step = len(profiles.time)
+        self.step_s = profiles.step_hours * 3600.0
+        self.v_no_load = first.v_no_load
+        controls = feeder.controls
+        self.own = [k for k, c in enumerate(controls) if self._inside(c)]
 
-    def block(self, positions: Sequence[int]) -> Block:
-        """Return the factorised part at some positions."""
-        key = tuple(positions)
-        if key not in self.blocks:
+    def _inside(self, control: Control) -> bool:
+        ids = self.feeder.nodes["feeder_id"].to_numpy()[control.nodes]
+        return bool((ids == self.feeder_id).any())
+
+    def block(self, positions: tuple[int, ...]) -> Block:
+        """
+        Return the factorised part at some positions.
+
+        Parameters
+        ----------
+        positions : tuple of int
+            Of each of the feeder's controls.
+
+        Returns
+        -------
+        Block
+            Made once, while it is among those used last.
+        """
+        if positions in self.blocks:
+            self.blocks[positions] = self.blocks.pop(positions)
+        else:
             if len(self.blocks) >= _KEPT_BLOCKS:
                 self.blocks.pop(next(iter(self.blocks)))
-            self.blocks[key] = Block(feeder_at(self.feeder, key), self.feeder_id)
-        return self.blocks[key]
+            moved = feeder_at(self.feeder, positions)
+            self.blocks[positions] = Block(moved, self.feeder_id)
+        return self.blocks[positions]
 
-    def solve(self, steps: Ints, positions: Sequence[int]) -> Complex:
-        """Return voltages at some steps."""
-        out = self.block(positions).solve(
-            self.states,
-            steps,
-            v_start=self.last[:, None],
-            start_of=np.zeros(len(steps), dtype=np.int64),
-        )
-        if out.converged[-1]:
-            self.last = out.v[:, -1]
-        return out.v
+    def run(
+        self,
+        keep: Keep,
+        port: Ints,
+        added_kw: Floats,
+        *,
+        start: Sequence[int] | Ints | None = None,
+        spread: Floats | None = None,
+    ) -> None:
+        """
+        Let the controls act over all steps, for several added loads side by side.
 
-    def whole(self, v: Complex) -> Complex:
-        """Return voltages of all nodes of the feeder from those of the part."""
-        out = self.fixed.copy()
-        out[self.nodes] = v
+        Parameters
+        ----------
+        keep : callable
+            Takes the ends of steps, in the order of each lane; may return lanes that
+            need not go on.
+        port : numpy.ndarray of int, shape (n_lane,)
+            Port with the added load of each lane, position in the part; -1 for none.
+        added_kw : numpy.ndarray, shape (n_lane,)
+            Constant active power added there. [kW]
+        start : sequence of int, shape (n_control,), optional
+            Positions before the first step; as filed by default.
+        spread : numpy.ndarray, shape (n_port,), optional
+            Constant power added at each port in every lane. [pu]
+
+        Raises
+        ------
+        DataError
+            If a start lies outside a control's range.
+        """
+        first = list(self.filed) if start is None else [int(p) for p in start]
+        for control, position in zip(self.feeder.controls, first, strict=True):
+            if not control.lowest <= position <= control.highest:
+                msg = (
+                    f"control {control.name}: position {position} is outside "
+                    f"{control.lowest} to {control.highest}"
+                )
+                raise DataError(msg)
+        states = self.states if spread is None else replace(self.states, spread=spread)
+        lanes = _Lanes(self, states, port, added_kw / self.base_kva, first)
+        while lanes.round(keep):
+            pass
+
+    def moves(self, v: Complex, positions: tuple[int, ...]) -> Ints:
+        """
+        Return how far each control wants to move.
+
+        Parameters
+        ----------
+        v : numpy.ndarray of complex, shape (n_node, n)
+            Voltages of the part. [pu]
+        positions : tuple of int
+            Where the controls stand.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n_control, n)
+            Positions; 0 for controls of other parts.
+        """
+        feeder = self.feeder
+        whole = np.zeros((len(feeder.nodes), v.shape[1]), dtype=np.complex128)
+        whole[feeder.source_nodes] = feeder.source_v[:, None]
+        whole[self.nodes] = v
+        out = np.zeros((len(positions), v.shape[1]), dtype=np.int64)
+        for k in self.own:
+            out[k] = feeder.controls[k].move(whole, positions[k])
         return out
 
-    def settle(
-        self, step: int, positions: Sequence[int], own: Sequence[int]
-    ) -> tuple[list[int], Complex, bool]:
-        """Move controls at one step until none wants to."""
-        now, controls = list(positions), self.feeder.controls
-        at = np.array([step])
-        for _ in range(MOST_ROUNDS):
-            v = self.solve(at, now)[:, 0]
-            if np.isnan(v[0]):
-                return now, v, False
-            seen = self.whole(v)
-            moves = {k: controls[k].move(seen, now[k]) for k in own}
-            moves = {k: m for k, m in moves.items() if m}
-            if not moves:
-                return now, v, True
-            delay = {
-                k: controls[k].delay
-                if m > 0 or controls[k].kind == "regulator"
-                else controls[k].delay_off
-                for k, m in moves.items()
-            }
-            first = min(delay.values())
-            for k, m in moves.items():
-                if delay[k] == first:
-                    now[k] += m
-        return now, self.solve(at, now)[:, 0], False
+
+class _Lanes:
+    """Where each lane of a run stands."""
+
+    def __init__(
+        self,
+        circuit: ActingCircuit,
+        states: States,
+        port: Ints,
+        added: Floats,
+        start: list[int],
+    ) -> None:
+        n = len(port)
+        self.circuit, self.states = circuit, states
+        self.port, self.added = port, added
+        self.now = np.tile(np.array(start, dtype=np.int64), (n, 1))
+        self.before = self.now.copy()
+        self.step = np.zeros(n, dtype=np.int64)
+        self.ahead = np.ones(n, dtype=np.int64)
+        self.rounds = np.zeros(n, dtype=np.int64)
+        #: when each control disconnected last. [s]
+        self.opened = np.full(self.now.shape, -np.inf)
+        self.v = np.repeat(circuit.v_no_load[:, None], n, axis=1)
+
+    def round(self, keep: Keep) -> bool:
+        """Solve each lane ahead once; return whether any was left."""
+        n_step = self.circuit.n_step
+        going = np.flatnonzero(self.step < n_step)
+        if not len(going):
+            return False
+        stands, of = np.unique(self.now[going], axis=0, return_inverse=True)
+        width = max(64, _SOLVED_VALUES // self.circuit.n_node)
+        for group, positions in enumerate(stands):
+            alike = going[of.ravel() == group]
+            for first in range(0, len(alike), width):
+                part = alike[first : first + width]
+                most = max(1, width // len(part))
+                end = np.minimum(self.step[part] + self.ahead[part], n_step)
+                end = np.minimum(end, self.step[part] + most)
+                self._advance(part, end, tuple(positions.tolist()), keep)
+        return True
+
+    def _advance(
+        self, part: Ints, end: Ints, positions: tuple[int, ...], keep: Keep
+    ) -> None:
+        """Solve some lanes to an end; stop each at the first move."""
+        count = end - self.step[part]
+        begin = np.cumsum(count) - count
+        lane = np.repeat(part, count)
+        column = np.arange(len(lane))
+        step = column + np.repeat(self.step[part] - begin, count)
+        circuit = self.circuit
+        solved = circuit.block(positions).solve(
+            self.states,
+            step,
+            added_port=self.port[lane],
+            added=self.added[lane],
+            v_start=self.v,
+            start_of=lane,
+        )
+        v, ok = solved.v, solved.converged
+        moves = np.zeros((len(positions), len(lane)), dtype=np.int64)
+        moves[:, ok] = circuit.moves(v[:, ok], positions)
+        stops = ~ok | moves.any(axis=0)
+        first = np.minimum.reduceat(np.where(stops, column, len(lane)), begin)
+        done = column < np.repeat(first, count)
+        full = first >= begin + count
+        last = np.minimum(first, begin + count - 1)
+        seen = ok[last]
+        self.v[:, part[seen]] = v[:, last[seen]]
+        moved_on = first > begin
+        self.before[part[moved_on]] = positions
+        self.rounds[part[moved_on]] = 0
+        self.step[part] = np.where(full, end, step[last])
+        self.ahead[part] = np.where(
+            full, np.minimum(2 * count, _AHEAD), np.maximum(first - begin, 1)
+        )
+        held = Ends(
+            positions=positions,
+            lane=lane[done],
+            step=step[done],
+            v=v[:, done],
+            settled=True,
+        )
+        at = last[~full]
+        lost = self._move(lane[at], moves[:, at], ok[at])
+        fixed = at[lost]
+        loose = Ends(
+            positions=positions,
+            lane=lane[fixed],
+            step=step[fixed],
+            v=v[:, fixed],
+            settled=False,
+        )
+        for ends in (held, loose):
+            drop = keep(ends) if len(ends.lane) else None
+            if drop is not None:
+                self.step[drop] = circuit.n_step
+
+    def _move(self, lane: Ints, moves: Ints, ok: Bools) -> Bools:
+        """Move lanes at a stop; return those that leave the step unsettled."""
+        self.rounds[lane] += 1
+        lost: Bools = ~ok | (self.rounds[lane] > MOST_ROUNDS)
+        self.now[lane[~ok]] = self.before[lane[~ok]]
+        worn = lane[lost & ok]
+        self.before[worn] = self.now[worn]
+        at, wanted = lane[~lost], moves[:, ~lost].T
+        time = (self.step[at] * self.circuit.step_s)[:, None]
+        controls = self.circuit.feeder.controls
+        up, down, dead = (
+            np.array([getattr(c, name) for c in controls])
+            for name in ("delay", "delay_off", "dead_time")
+        )
+        wait = np.maximum(up, dead + up - (time - self.opened[at]))
+        capacitor = np.array([c.kind == "capacitor" for c in controls], dtype=bool)
+        delay = np.where(capacitor & (wanted < 0), down, np.where(capacitor, wait, up))
+        delay = np.where(wanted != 0, delay, np.inf)
+        act = delay == delay.min(axis=1, initial=np.inf, keepdims=True)
+        act &= wanted != 0
+        self.now[at] += np.where(act, wanted, 0)
+        off = act & capacitor & (wanted < 0)
+        self.opened[at] = np.where(off, time, self.opened[at])
+        self.step[lane[lost]] += 1
+        self.rounds[lane[lost]] = 0
+        return lost

@@ -85,6 +85,9 @@ class Control:
         Most positions in one move.
     delay, delay_off : float
         Order of moves up and down. [s]
+    dead_time : float
+        What a capacitor waits at least, after it disconnected, before it connects:
+        time that delays its move within a step. [s]
     override : tuple of float, optional
         Voltages below which a capacitor connects and above which it disconnects,
         whatever it watches. [V]
@@ -117,6 +120,7 @@ class Control:
     most_taps: int = 16
     delay: float = 15.0
     delay_off: float = 15.0
+    dead_time: float = 0.0
     override: tuple[float, float] | None = None
     forward: bool = True
 
@@ -142,65 +146,67 @@ class Control:
         moved: Complex = self.y * d[:, None] * d
         return moved
 
-    def move(self, v: Complex, position: int) -> int:
+    def move(self, v: Complex, position: int) -> Ints:
         """
         Return how many positions the control wants to move.
 
         Parameters
         ----------
-        v : numpy.ndarray of complex, shape (n_node,)
+        v : numpy.ndarray of complex, shape (n_node, n_state)
             Node voltages of the feeder. [pu]
         position : int
             Where it stands.
 
         Returns
         -------
-        int
+        numpy.ndarray of int, shape (n_state,)
             0 to stay.
         """
         if self.kind == "capacitor":
             want = self._switch(v, position)
         else:
             want = self._taps(v, position)
-        return int(np.clip(position + want, self.lowest, self.highest)) - position
+        move: Ints = np.clip(position + want, self.lowest, self.highest) - position
+        return move
 
-    def _volts(self, v: Complex) -> complex:
-        return complex(self.volt_weights @ v[self.volt_nodes])
+    def _volts(self, v: Complex) -> Complex:
+        out: Complex = self.volt_weights @ v[self.volt_nodes]
+        return out
 
-    def _taps(self, v: Complex, position: int) -> int:
+    def _taps(self, v: Complex, position: int) -> Ints:
         """Return the taps that bring the voltage to the middle of the band."""
         seen = self._volts(v)
         if self.drop_conductor >= 0:
             current = self.y_at(position)[self.drop_conductor] @ v[self.nodes]
-            seen += self.drop_ohm * current  # into the winding
-        target, volts = 0.5 * (self.lower + self.upper), abs(seen)
-        if abs(target - volts) <= 0.5 * (self.upper - self.lower):
-            return 0
+            seen = seen + self.drop_ohm * current  # into the winding
+        target, volts = 0.5 * (self.lower + self.upper), np.abs(seen)
+        out = np.abs(target - volts) > 0.5 * (self.upper - self.lower)
         wanted = (target - volts) / self.volts_per_share
-        away = abs(round(wanted / self.tap)) * self.tap
-        taps = min(max(int(_SHARE_OF_WAY * away / self.tap), 1), self.most_taps)
-        sign = 1 if (wanted > 0.0) == self.forward else -1
-        return sign * taps if away else 0
+        whole = np.abs(np.rint(wanted / self.tap))
+        taps = np.clip((_SHARE_OF_WAY * whole).astype(int), 1, self.most_taps)
+        sign = np.where((wanted > 0.0) == self.forward, 1, -1)
+        moves: Ints = np.where(out & (whole > 0), sign * taps, 0)
+        return moves
 
-    def _switch(self, v: Complex, position: int) -> int:
+    def _switch(self, v: Complex, position: int) -> Ints:
         """Return whether a stage is connected (1) or disconnected (-1)."""
-        is_open = position == self.lowest
-        if self.override is not None and self.watched != "voltage":
-            volts = abs(self._volts(v))
-            if is_open and volts < self.override[0]:
-                return 1
-            if not is_open and volts > self.override[1]:
-                return -1
+        closed = position != self.lowest
         if self.watched == "voltage":
-            value = abs(self._volts(v))
-            return int(value < self.lower) - int(not is_open and value > self.upper)
+            value = np.abs(self._volts(v))
+            move: Ints = (value < self.lower) * 1 - (closed & (value > self.upper)) * 1
+            return move
         current = self.amp_weights @ v[self.amp_nodes]
         if self.watched == "current":
-            value = float(np.abs(current[0]))
+            value = np.abs(current[0])
         else:
-            across = v[self.power_nodes] * self.power_volts
-            value = float(np.imag(across @ np.conj(current)) / 1e3)
-        return int(value > self.upper) - int(not is_open and value < self.lower)
+            across = v[self.power_nodes] * self.power_volts[:, None]
+            value = np.imag(across * np.conj(current)).sum(axis=0) / 1e3
+        out: Ints = (value > self.upper) * 1 - (closed & (value < self.lower)) * 1
+        if self.override is not None:
+            volts = np.abs(self._volts(v))
+            forced = volts > self.override[1] if closed else volts < self.override[0]
+            out = np.where(forced, -1 if closed else 1, out)
+        return out
 
 
 def feeder_at(feeder: Feeder, positions: Sequence[int] | Ints) -> Feeder:

@@ -24,6 +24,20 @@ _SQRT3 = float(np.sqrt(3.0))
 #: OpenDSS's numbers of capacitor control types, and what they watch here.
 _WATCHED = {0: "current", 1: "voltage", 2: "kvar"}
 
+#: Classes of controls that stand as the snapshot leaves them.
+_NOT_MODELLED = (
+    "swtcontrol",
+    "relay",
+    "recloser",
+    "fuse",
+    "invcontrol",
+    "expcontrol",
+    "storagecontroller",
+    "gendispatcher",
+    "upfccontrol",
+    "espvlcontrol",
+)
+
 
 def filed_controls(
     circuit: Any,  # noqa: ANN401
@@ -69,6 +83,9 @@ def filed_controls(
                 frozen.append(f"{kind}.{name} ({found})")
             else:
                 controls.append(found)
+    for kind in _NOT_MODELLED:
+        names = _names(circuit, kind)
+        frozen += [f"{kind}.{name} (of a kind not modelled)" for name in names]
     if frozen:
         notes.append(
             f"{len(frozen)} control(s) stay frozen even where controls act: "
@@ -132,6 +149,11 @@ class _Reader:
             (bool(reg.MonitoredBus), "watches another bus"),
             (reg.VoltageLimit > 0.0, "has a voltage limit"),
             (bool(reg.IsInverseTime), "inverse time"),
+            (float(filed("LDC_Z").Val) != 0.0, "drop compensation by LDC_Z"),
+            (
+                str(filed("Cogen").Val).lower().startswith(("y", "t")),
+                "cogeneration mode",
+            ),
             (not str(filed("PTphase").Val).isdigit(), "watches several phases"),
         )
         for hit, why in reasons:
@@ -199,23 +221,29 @@ class _Reader:
         cap = circuit.CapControls
         cap.Name = name
         filed = circuit.ActiveCktElement.Properties
-        if int(cap.Mode) not in _WATCHED:
-            return f"type {filed('Type').Val}"
         phases = [str(filed(key).Val) for key in ("CTPhase", "PTPhase")]
-        if not all(phase.isdigit() for phase in phases):
-            return "watches several phases"
-        if str(filed("VBus").Val).strip():
-            return "watches another bus"
+        single = all(phase.isdigit() for phase in phases)
+        reasons = (
+            (int(cap.Mode) not in _WATCHED, f"type {filed('Type').Val}"),
+            (not single, "watches several phases"),
+            (bool(str(filed("VBus").Val).strip()), "watches another bus"),
+            (bool(str(filed("ControlSignal").Val).strip()), "follows a signal"),
+        )
+        for hit, why in reasons:
+            if hit:
+                return why
         watched = _WATCHED[int(cap.Mode)]
         on, off = float(cap.ONSetting), float(cap.OFFSetting)
         override = (cap.Vmin, cap.Vmax) if cap.UseVoltOverride else None
         ct, pt = float(cap.CTratio), float(cap.PTratio)
         delays = float(cap.Delay), float(cap.DelayOff)
+        dead = float(cap.DeadTime)
         seen_at, terminal = str(cap.MonitoredObj), int(cap.MonitoredTerm)
         bank = circuit.Capacitors
         bank.Name = cap.Capacitor
-        if not circuit.ActiveCktElement.Enabled:
-            return "its capacitor is out of service"
+        if not circuit.ActiveCktElement.Enabled or bank.IsDelta:
+            why = "connected in delta" if bank.IsDelta else "out of service"
+            return f"its capacitor is {why}"
         full = str(circuit.ActiveCktElement.Name)
         nodes, own, stages, connected = self._all_stages(full)
         ref, y, per_end = self._element(seen_at)
@@ -254,6 +282,8 @@ class _Reader:
             watched=watched,
             delay=delays[0],
             delay_off=delays[1],
+            # OpenDSS keeps the time of opening of banks of one stage alone
+            dead_time=dead if stages == 1 else 0.0,
             override=override,
         )
 

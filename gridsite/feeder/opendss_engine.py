@@ -109,7 +109,9 @@ def solved_circuit(master: Path) -> SolvedCircuit:
     _solve(engine, master)
     controls = sum(_count(circuit, kind) for kind in ("regcontrol", "capcontrol"))
     if controls:
-        notes.append(f"{controls} control(s) frozen where the snapshot leaves them")
+        notes.append(
+            f"{controls} control(s) stand where the snapshot, solved here, leaves them"
+        )
     _run(engine, "set controlmode=off", where=str(master))
     _solve(engine, master)
     return SolvedCircuit(engine=engine, name=str(circuit.Name), notes=tuple(notes))

@@ -11,6 +11,7 @@ import pandas as pd
 from gridsite.errors import DataError
 from gridsite.feeder.powerflow import block_states
 from gridsite.feeder.split import split_feeder
+from gridsite.hosting.acting import plan_states
 from gridsite.hosting.ageing_replay import ageing_violations
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
@@ -163,6 +164,11 @@ def _replayed(
     grid: GridCase, feeder_id: str, added_kw: pd.Series[float]
 ) -> Iterator[_Part]:
     """Replay one block, in its parts where it is split."""
+    if grid.course is not None:
+        states = plan_states(grid, feeder_id, added_kw)
+        replays = (_BlockReplay(case, v, None, moved) for case, v, moved in states)
+        yield _joined([replay.part() for replay in replays])
+        return
     names = grid.feeder.ports.index[grid.feeder.ports["feeder_id"] == feeder_id]
     spread = added_kw.groupby(level=0).sum().reindex(names, fill_value=0.0)
     split = grid.split(feeder_id)
@@ -197,6 +203,25 @@ def _replayed(
         yield _BlockReplay(case, v, grid.ageing).part()
 
 
+def _joined(parts: list[_Part]) -> _Part:
+    """Return what the replay of groups of steps found together."""
+    listings = [p.listing for p in parts]
+    full = [frame for frame in listings if len(frame)] or listings[:1]
+    return _Part(
+        listing=pd.concat(full, ignore_index=True),
+        peaks=pd.concat([p.peaks for p in parts]).groupby(level=0, sort=False).max(),
+        lowest=pd.concat([p.lowest for p in parts]).groupby(level=0, sort=False).min(),
+        losses_mwh=(
+            sum(p.losses_mwh[0] for p in parts),
+            sum(p.losses_mwh[1] for p in parts),
+        ),
+        base_violations=sum(p.base_violations for p in parts),
+        new=sum(p.new for p in parts),
+        worsened=sum(p.worsened for p in parts),
+        failed=sum(p.failed for p in parts),
+    )
+
+
 def _planned_voltages(
     case: BaseCase, moved: Feeder, drawn: Profiles, added_kw: pd.Series[float]
 ) -> NDArray[np.complex128]:
@@ -213,18 +238,24 @@ def _planned_voltages(
 
 
 class _BlockReplay:
-    """Replay of one block."""
+    """Replay of one block, whose controls stand as in ``moved`` with the plan."""
 
     def __init__(
-        self, case: BaseCase, v: NDArray[np.complex128], ageing: Ageing | None
+        self,
+        case: BaseCase,
+        v: NDArray[np.complex128],
+        ageing: Ageing | None,
+        moved: BaseCase | None = None,
     ) -> None:
         self.case, self.v = case, v
+        self.moved = case if moved is None else moved
         self.idle = self.v is case.v
         self.aged = pd.DataFrame(columns=[*_COLUMNS, "kind"])
         if ageing is not None and not self.idle:
             self.aged = ageing_violations(case, ageing, v)
         self.converged = np.isfinite(self.v[0]) if len(self.v) else np.ones(0, bool)
-        self.slack = case.slack if self.idle else case.row_slack(self.v)
+        step = None if self.moved is case else np.zeros(v.shape[1], dtype=np.int64)
+        self.slack = case.slack if self.idle else self.moved.row_slack(v, step)
         # an element counts once, whatever the number of its ends
         self.broken = case.broken_elements
         self.new = self.worsened = np.zeros_like(self.broken)
@@ -354,7 +385,7 @@ class _BlockReplay:
         scale = (terminals["base_a"] / terminals["rated_a"]).to_numpy(dtype=float)
         plan = case.base_peaks
         if not self.idle:
-            plan = np.abs(case.block.currents(self.v, case.drive))
+            plan = np.abs(self.moved.block.currents(self.v, self.moved.drive))
             plan = plan.max(axis=1, initial=0.0)
         frame = pd.DataFrame(
             {
@@ -384,7 +415,7 @@ class _BlockReplay:
         """Return losses over all steps, base and plan. [MWh]"""
         case = self.case
         base = case.base_losses
-        plan = base if self.idle else case.losses(self.v).sum()
+        plan = base if self.idle else self.moved.losses(self.v).sum()
         scale = case.block.base_kva / 1e3 * case.step_hours
         return float(base * scale), float(plan * scale)
 

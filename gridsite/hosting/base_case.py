@@ -23,6 +23,7 @@ import scipy.sparse as sp
 
 from gridsite.errors import BaseCaseError, ConfigError, DataError
 from gridsite.feeder.acting_taps import let_taps_act
+from gridsite.feeder.control_settings import at_setting, control_course
 from gridsite.feeder.kernels import fill_phasors, fill_slack
 from gridsite.feeder.load_parts import profiles_of_parts
 from gridsite.feeder.powerflow import Block, block_states
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gridsite.feeder.control_settings import ControlCourse
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
     from gridsite.feeder.taps import TapControl
@@ -128,11 +130,21 @@ class GridCase:
         stand as filed by default.
     ageing : Ageing, optional
         Ambient temperature and limits of transformer ageing; not checked without.
+    controls : {"frozen", "acting"}
+        Whether regulators and capacitors stand as filed or act from step to step
+        (solves the base case).
+
+    Attributes
+    ----------
+    course : ControlCourse or None
+        What the controls do with the base load; None where they stand or there are
+        none.
 
     Raises
     ------
     ConfigError
-        If a limit per source is given and a source feeds several feeders.
+        If a limit per source is given and a source feeds several feeders, or controls
+        act and transformers age.
     DataError
         If a customer has no profile, or there is not one temperature per step.
     """
@@ -147,6 +159,7 @@ class GridCase:
         whole_nodes: int = WHOLE_NODES,
         taps: TapControl | None = None,
         ageing: Ageing | None = None,
+        controls: str = "frozen",
     ) -> None:
         self.feeder, self.limits = feeder, limits
         self.power_factor = power_factor
@@ -174,6 +187,21 @@ class GridCase:
             acting = let_taps_act(feeder, self.profiles, taps)
             self.feeder, self._acting = acting[:2]
             self.notes += acting[2]
+        self.course: ControlCourse | None = None
+        if controls == "acting" and feeder.controls:
+            if self.ageing is not None:
+                msg = "transformer ageing is not rated with acting controls; give one"
+                raise ConfigError(msg)
+            self.course = control_course(feeder, self.profiles)
+            self.notes += self.course.notes()
+        elif controls == "acting":
+            self.notes += ("controls: this feeder has none that act",)
+        elif feeder.controls and n_step > 1:
+            text = (
+                f"controls frozen: {len(feeder.controls)} regulator(s) and "
+                f"capacitor(s) stay as filed at all {n_step} steps"
+            )
+            self.notes += (text,)
         ids = feeder.nodes["feeder_id"]
         self.feeder_ids: list[str] = sorted(set(ids[ids != ""]))
         self._blocks: dict[str, BaseCase] = {}
@@ -211,6 +239,10 @@ class GridCase:
             If no block has a solution.
         """
         failed: dict[str, BaseCaseError] = {}
+        if self.course is not None:
+            for case in self.settings:
+                failed |= case.failed
+            return failed
         for feeder_id in self.feeder_ids:
             try:
                 if self.split(feeder_id) is None:
@@ -232,6 +264,63 @@ class GridCase:
             Their ``feeder_id``.
         """
         return [i for i in self.feeder_ids if i not in self.failed]
+
+    @cached_property
+    def settings(self) -> list[GridCase]:
+        """
+        Return the grid at each setting of controls that act.
+
+        Returns
+        -------
+        list of GridCase
+            In the order of ``course.groups()``; stamps only keep the order of steps.
+        """
+        groups = [] if self.course is None else self.course.groups()
+        cases = []
+        for positions, steps in groups:
+            at = at_setting(self.feeder, self.profiles, positions, steps)
+            case = GridCase(
+                *at,
+                self.limits,
+                power_factor=self.power_factor,
+                whole_nodes=self.whole_nodes,
+            )
+            cases.append(case)
+        return cases
+
+    def voltages(self, feeder_id: str) -> NDArray[np.complex128]:
+        """
+        Return the base-case voltages of a block, with controls that act.
+
+        Parameters
+        ----------
+        feeder_id : str
+            Which block.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_node, n_step)
+            In the order of the feeder's nodes. [pu]
+        """
+        if self.course is not None:
+            return self.course.v[feeder_id]
+        return self.block(feeder_id).v
+
+    def refuse_acting(self) -> None:
+        """
+        Refuse what knows one admittance alone.
+
+        Raises
+        ------
+        ConfigError
+            If controls act.
+        """
+        if self.course is not None:
+            msg = (
+                "this is not rated with acting controls; give controls = "
+                '"frozen" (--controls frozen)'
+            )
+            raise ConfigError(msg)
 
     def profiles_of(self, feeder_id: str) -> Profiles:
         """
@@ -263,6 +352,7 @@ class GridCase:
         Split or None
             Solved at the first call; None for a block that is rated whole.
         """
+        self.refuse_acting()
         if feeder_id not in self._splits:
             n = int((self.feeder.nodes["feeder_id"] == feeder_id).sum())
             self._splits[feeder_id] = (
@@ -330,6 +420,7 @@ class GridCase:
         BaseCase
             Solved at the first call.
         """
+        self.refuse_acting()
         if feeder_id not in self._blocks:
             self._blocks[feeder_id] = BaseCase(
                 self.feeder,

@@ -17,6 +17,7 @@ import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.assumed_ratings import ASSUMED, rating_sources
+from gridsite.hosting.acting_rating import rate_acting
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.block_rating import (
     FLEXIBLE,
@@ -206,6 +207,14 @@ def _rate(
     progress: Callable[[float, str], None] | None,
 ) -> pd.DataFrame:
     """Rate connections, feeder by feeder."""
+    if grid.course is not None:
+
+        def standing(case: GridCase, own: Settings) -> pd.DataFrame:
+            return _rate(table, case, own, progress)
+
+        acted = rate_acting(grid, settings, standing)
+        acted = acted.assign(assumed=table["assumed"])
+        return check_table("hosting", _with_assumed_ratings(acted, grid.feeder))
     feeder = grid.feeder
     parts = []
     groups = list(table.groupby("feeder_id", sort=True))

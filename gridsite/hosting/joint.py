@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.hosting.ac_replay import plan_voltages
+from gridsite.hosting.acting import plan_cases
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +93,10 @@ def grid_rows(
         names = feeder.ports.index[feeder.ports["feeder_id"] == feeder_id]
         if names.isin(port_ids).any():
             also = [o.block(feeder_id) for o in (others or {}).get(feeder_id, ())]
-            parts.append(_block_rows(grid.block(feeder_id), port_ids, also))
+            parts += [
+                _block_rows(case, port_ids, also)
+                for case, _ in plan_cases(grid, feeder_id, pd.Series(dtype=float))
+            ]
     return _stack(parts)
 
 
@@ -128,8 +132,8 @@ def cut_rows(
     """
     parts = []
     for feeder_id in sorted(violations["feeder_id"].unique()):
-        case = grid.block(str(feeder_id))
-        parts.append(_block_cuts(case, port_ids, added_kw, round_number))
+        for case, base in plan_cases(grid, str(feeder_id), added_kw):
+            parts.append(_block_cuts(case, base, port_ids, added_kw, round_number))
     return _stack(parts)
 
 
@@ -236,10 +240,12 @@ def base_growth(case: BaseCase, port: Ints, row: Ints, step: Ints) -> Floats:
 
 def _block_cuts(
     case: BaseCase,
+    base: Floats,
     port_ids: pd.Index[str],
     added_kw: pd.Series[float],
     round_number: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    broken_before = base < 0.0
     names, port = candidate_ports(case, port_ids)
     every = case.feeder.ports.index[case.block.ports]
     spread: Any = added_kw.groupby(level=0).sum().reindex(every, fill_value=0.0)
@@ -252,7 +258,7 @@ def _block_cuts(
         used = used * _RETREAT
         v = plan_voltages(case, used)
     slack = case.row_slack(v)
-    allowed = np.where(case.broken, case.slack - case.materiality[:, None], 0.0)
+    allowed = np.where(broken_before, base - case.materiality[:, None], 0.0)
     over = allowed - slack
     over[~np.isfinite(over)] = -np.inf
     worst = over.argmax(axis=1)
@@ -265,8 +271,8 @@ def _block_cuts(
         growth = _growth(case, port, np.array([step]), used)[0][row]
         margin = _CUT_MARGIN * case.scale[row]
         target = np.where(
-            case.broken[row, step],
-            case.slack[row, step] - _USE_OF_MATERIALITY * case.materiality[row],
+            broken_before[row, step],
+            base[row, step] - _USE_OF_MATERIALITY * case.materiality[row],
             margin,
         )
         left = slack[row, step] - target + growth @ used[port]

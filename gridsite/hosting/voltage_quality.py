@@ -111,19 +111,22 @@ def voltage_rule_summary(grid: GridCase) -> dict[str, Any]:
     count, failing = 0, set()
     share, lowest = 1.0, np.inf
     for feeder_id in grid.solved_ids:
-        case = grid.block(feeder_id)
-        nodes = grid.feeder.nodes.iloc[case.block.nodes]
+        v = grid.voltages(feeder_id)
+        nodes = grid.feeder.nodes
+        nodes = nodes[nodes["feeder_id"] == feeder_id]
+        size = np.abs(v)
+        base_lowest, base_highest = size.min(axis=1), size.max(axis=1)
         kv = nodes["voltage_kv"].to_numpy(dtype=float)
         low_voltage = nodes["limited"].to_numpy(dtype=bool) & (kv <= LOW_VOLTAGE_KV)
         count += int(nodes["bus"][low_voltage].nunique())
-        lowest = min(lowest, case.base_lowest[low_voltage].min(initial=np.inf))
-        off = case.base_lowest < limits.voltage_min_of(kv)
-        off |= case.base_highest > limits.voltage_max_of(kv)
+        lowest = min(lowest, base_lowest[low_voltage].min(initial=np.inf))
+        off = base_lowest < limits.voltage_min_of(kv)
+        off |= base_highest > limits.voltage_max_of(kv)
         at = np.flatnonzero(low_voltage & off)
         for first in range(0, len(at), _NODES_AT_ONCE):
             chosen = at[first : first + _NODES_AT_ONCE]
             table = voltage_quality(
-                np.abs(case.v[chosen]),
+                size[chosen],
                 kv[chosen],
                 limits,
                 step_hours=grid.profiles.step_hours,

@@ -6,10 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from gridsite.feeder.profiles import constant_profiles
+from gridsite.feeder.profiles import constant_profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.ac_replay import replay_loads
+from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity, own_connections
 from gridsite.hosting.limits import Limits
 
@@ -17,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridsite.feeder.model import Feeder
+    from gridsite.feeder.profiles import Profiles
 
 dss = pytest.importorskip("dss").dss
 
@@ -56,8 +60,16 @@ class Judge:
         self.rated = rated.groupby("element")
         self.base = self.broken()
 
-    def broken(self, port: str | None = None, kw: float = 0.0) -> set[tuple[str, int]]:
+    def broken(self, port: str | None = None, kw: float = 0.0) -> set[Any]:
         """Return the limits that are broken with a load at a port."""
+        self.place(port, kw)
+        self.engine.Text.Command = "solve mode=snapshot"
+        out = self.broken_now()
+        self.engine.Text.Command = "disable load.added"
+        return out
+
+    def place(self, port: str | None, kw: float) -> None:
+        """Put a load at a port."""
         if port is not None:
             row = self.feeder.ports.loc[port]
             nodes = [_NUMBER.get(sign, sign) for sign in row["phases"]]
@@ -67,7 +79,9 @@ class Judge:
                 f"{'delta' if len(nodes) > 1 else 'wye'} kv="
                 f"{row['rated_v_pu'] * self.base_volts(row['bus']) / 1e3}"
             )
-        self.engine.Text.Command = "solve mode=snapshot"
+
+    def broken_now(self) -> set[tuple[str, int]]:
+        """Return the limits that the last solution breaks."""
         circuit = self.engine.ActiveCircuit
         if not circuit.Solution.Converged:
             return {("power flow", 0)}
@@ -79,7 +93,6 @@ class Judge:
             currents = circuit.ActiveCktElement.Currents
             amps = np.abs(np.asarray(currents).view(complex))
             out |= self._over(element, amps, rows)
-        self.engine.Text.Command = "disable load.added"
         return out
 
     def _over(self, element: str, amps: np.ndarray, rows: Any) -> set[tuple[str, int]]:
@@ -116,6 +129,123 @@ class Judge:
             else:
                 low = middle
         return low
+
+
+class ActingJudge(Judge):
+    """OpenDSS alone, its controls acting step by step over a day."""
+
+    def __init__(
+        self, master: Path, feeder: Feeder, limits: Limits, multiples: np.ndarray
+    ) -> None:
+        self.multiples = multiples
+        self.commands: list[str] | None = None
+        super().__init__(master, feeder, limits)
+        own = [str(load.Name) for load in self.engine.ActiveCircuit.Loads]
+        shape = " ".join(map(str, multiples))
+        self.commands = [
+            f"new loadshape.day npts={len(multiples)} interval=1 mult=[{shape}]",
+            *(f"edit load.{name} daily=day" for name in own if name != "added"),
+            "set controlmode=static",
+        ]
+        for command in self.commands:
+            self.engine.Text.Command = command
+        self.filed = {c.name.split(".")[1]: c.position for c in feeder.controls}
+        self.base = self.broken()
+
+    def broken(self, port: str | None = None, kw: float = 0.0) -> set[Any]:
+        """Return the limits and steps that a load breaks, taps from those filed."""
+        if self.commands is None:
+            return set()
+        self.place(port, kw)
+        out = self.broken_over_a_day()
+        self.engine.Text.Command = "disable load.added"
+        return out
+
+    def broken_over_a_day(self) -> set[Any]:
+        """Return the limits and steps that are broken."""
+        for name, position in self.filed.items():
+            reg = self.engine.ActiveCircuit.RegControls
+            reg.Name = name
+            reg.TapNumber = position
+        self.engine.Text.Command = "set mode=daily stepsize=1h number=1 hour=0"
+        out = set()
+        for step in range(len(self.multiples)):
+            self.engine.ActiveCircuit.Solution.Solve()
+            out |= {(step, limit) for limit in self.broken_now()}
+        return out
+
+
+def day_of(feeder: Feeder, multiples: np.ndarray) -> Profiles:
+    """Return the file's load times each of some multiples."""
+    time = pd.date_range("2023-01-01", periods=len(multiples), freq="h", tz="UTC")
+    p, q = (
+        pd.DataFrame(
+            multiples[:, None] * feeder.ports[c].to_numpy(), columns=feeder.ports.index
+        )
+        for c in ("p_kw", "q_kvar")
+    )
+    return dense_profiles(time, p, q_kvar=q)
+
+
+def a_day() -> np.ndarray:
+    hour = np.arange(24)
+    noise = np.random.default_rng(3).normal(size=24)
+    return 0.65 + 0.3 * np.sin(2.0 * np.pi * (hour - 9) / 24.0) + 0.05 * noise
+
+
+def test_firm_capacity_with_acting_controls_is_that_of_a_daily_run_in_opendss() -> None:
+    master, multiples = HERE / "ieee13.dss", a_day()
+    feeder = read_feeder(master)
+    loads = day_of(feeder, multiples)
+    limits = Limits(voltage_min_pu=0.95, voltage_max_pu=1.2, criteria=CURRENTS)
+    grid = GridCase(feeder, loads, limits, power_factor=POWER_FACTOR, controls="acting")
+    assert grid.course is not None
+    assert grid.course.operations > 20
+    table = hosting_capacity(feeder, loads, grid=grid, power_factor=POWER_FACTOR)
+    rated = table[table["firm_status"] == "ok"].set_index("port_id")
+    # regulators help some and harm others
+    gain = (rated["firm_kw"] - rated["standing_kw"]) / rated["standing_kw"]
+    assert gain.max() > 0.1
+    assert gain.min() < -0.005
+    judge = ActingJudge(master, feeder, limits, multiples)
+    for port in ("671.BC", "646", "611", "634b", "675c", "670c"):
+        truth, firm = judge.capacity(port), rated.loc[port, "firm_kw"]
+        assert not judge.broken(port, firm) - judge.base
+        assert firm == pytest.approx(truth, abs=max(0.15, 1.5e-3 * truth)), port
+
+
+def test_replay_with_acting_controls_is_that_of_a_daily_run_in_opendss() -> None:
+    master, multiples = HERE / "ieee13.dss", a_day()
+    feeder = read_feeder(master)
+    loads = day_of(feeder, multiples)
+    limits = Limits(voltage_min_pu=0.95, voltage_max_pu=1.2, criteria=CURRENTS)
+    grid = GridCase(feeder, loads, limits, power_factor=POWER_FACTOR, controls="acting")
+    plan = pd.Series({"675c": 250.0, "611": 150.0, "645": 230.0})
+    found = replay_loads(feeder, loads, plan, grid=grid)
+    judge = ActingJudge(master, feeder, limits, multiples)
+    for port, kw in plan.items():
+        row = feeder.ports.loc[port]
+        judge.engine.Text.Command = (
+            f"new load.unit{port} phases=1 kv={judge.base_volts(row['bus']) / 1e3} "
+            f"bus1={row['bus']}.{_NUMBER[row['phases']]} kw={kw} pf={POWER_FACTOR} "
+            "model=1 status=fixed vminpu=0.1 vlowpu=0.05 vmaxpu=10"
+        )
+    buses = feeder.nodes.loc[feeder.nodes["limited"].to_numpy(dtype=bool), "bus"]
+
+    def elements(broken: set[Any]) -> set[Any]:
+        return {
+            (step, buses.iloc[k] if kind == "voltage" else kind)
+            for step, (kind, k) in broken
+        }
+
+    # an element that is broken already, at another end or phase, is worsened
+    named = elements(judge.broken_over_a_day()) - elements(judge.base)
+    listed = found.violations[found.violations["kind"] == "new"]
+    steps = grid.profiles.time.get_indexer(pd.DatetimeIndex(listed["time"]))
+    assert len(named) > 5
+    assert {(int(s), e) for s, e in zip(steps, listed["element"], strict=True)} == named
+    frozen = replay_loads(feeder, loads, plan, limits=limits)
+    assert frozen.summary["new"] != found.summary["new"]
 
 
 @pytest.mark.slow

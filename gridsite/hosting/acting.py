@@ -1,0 +1,392 @@
+"""
+Base cases and limits of a feeder whose regulators and capacitors act.
+
+Steps at which the controls stand alike in the base case are one `GridCase`, so that
+all that works on a feeder whose controls stand works on each of them. `ActingCase`
+judges loads with the controls acting on them too, step after step.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gridsite.errors import DataError
+from gridsite.feeder.acting_controls import ActingCircuit, let_controls_act
+from gridsite.feeder.control_settings import at_setting
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.acting_controls import Course, Ends
+    from gridsite.feeder.control_settings import ControlCourse
+    from gridsite.feeder.powerflow import Block
+    from gridsite.hosting.base_case import BaseCase, GridCase
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
+
+#: Criterion of a state without a solution, or whose controls do not settle.
+UNSETTLED = "power flow"
+
+#: Voltages of all lanes that run side by side. [values]
+_LANE_VALUES = 4_000_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """
+    Whether added loads newly break a limit, and which first.
+
+    Parameters
+    ----------
+    holds : numpy.ndarray of bool, shape (n,)
+        Loads under which no limit is newly broken at any step.
+    row, step : numpy.ndarray of int, shape (n,)
+        The limit and the step at which one is; row -1 for no solution.
+    """
+
+    holds: Bools
+    row: Ints
+    step: Ints
+
+
+def course_of(grid: GridCase) -> ControlCourse:
+    """
+    Return what the controls of a grid do.
+
+    Parameters
+    ----------
+    grid : GridCase
+        With controls that act.
+
+    Returns
+    -------
+    ControlCourse
+        With the base load.
+
+    Raises
+    ------
+    DataError
+        If its controls stand.
+    """
+    if grid.course is None:
+        msg = f"{grid.feeder.name}: its controls stand; ask for controls that act"
+        raise DataError(msg)
+    return grid.course
+
+
+def cases_at(
+    grid: GridCase, feeder_id: str, positions: Ints, steps: Ints
+) -> Iterator[tuple[Ints, tuple[int, ...], BaseCase]]:
+    """
+    Yield base cases of steps that stand alike, with their own stamps.
+
+    Parameters
+    ----------
+    grid : GridCase
+        With controls that act.
+    feeder_id : str
+        Which block.
+    positions : numpy.ndarray of int, shape (n, n_control)
+        Where the controls stand at each of the steps.
+    steps : numpy.ndarray of int, shape (n,)
+        Which steps.
+
+    Yields
+    ------
+    steps : numpy.ndarray of int
+        Those of the group.
+    positions : tuple of int
+        Where the controls stand.
+    case : BaseCase
+        Of these steps alone.
+    """
+    profiles = grid.profiles
+    stands, of = np.unique(positions, axis=0, return_inverse=True)
+    for k, row in enumerate(stands):
+        at = steps[of.ravel() == k]
+        where = tuple(row.tolist())
+        feeder, drawn = at_setting(grid.feeder, profiles, where, at)
+        case = grid.part(feeder, feeder_id, drawn)
+        case.time, case.step_hours = profiles.time[at], profiles.step_hours
+        yield at, where, case
+
+
+def limits_at(grid: GridCase, feeder_id: str, positions: tuple[int, ...]) -> BaseCase:
+    """
+    Return the limits of a block where its controls stand somewhere.
+
+    Parameters
+    ----------
+    grid : GridCase
+        The grid.
+    feeder_id : str
+        Which block.
+    positions : tuple of int
+        Of each control.
+
+    Returns
+    -------
+    BaseCase
+        Of one step without any load: its rows alone are of use.
+    """
+    at = at_setting(grid.feeder, grid.profiles, positions, np.zeros(1, np.int64))
+    none = np.zeros(len(at[1].p_scale_kw))
+    idle = replace(at[1], p_scale_kw=none, q_scale_kvar=none)
+    return grid.part(at[0], feeder_id, idle)
+
+
+def plan_course(grid: GridCase, feeder_id: str, added_kw: pd.Series[float]) -> Course:
+    """
+    Let the controls of a block act with a plan's loads.
+
+    Parameters
+    ----------
+    grid : GridCase
+        With controls that act.
+    feeder_id : str
+        Which block.
+    added_kw : pandas.Series of float
+        Constant load by ``port_id``. [kW]
+
+    Returns
+    -------
+    Course
+        From the filed positions. Steps that do not settle, though the base case does,
+        have no voltages.
+    """
+    ports = grid.feeder.ports
+    names = ports.index[ports["feeder_id"] == feeder_id]
+    spread: Any = added_kw.groupby(level=0).sum().reindex(names, fill_value=0.0)
+    course = let_controls_act(
+        grid.feeder,
+        feeder_id,
+        grid.profiles,
+        spread=spread.to_numpy(dtype=np.float64) / grid.feeder.base_kva,
+        tan_phi=float(np.sqrt(1.0 / grid.power_factor**2 - 1.0)),
+    )
+    course.v[:, course_of(grid).settled & ~course.settled] = np.nan
+    return course
+
+
+def plan_states(
+    grid: GridCase, feeder_id: str, added_kw: pd.Series[float]
+) -> Iterator[tuple[BaseCase, NDArray[np.complex128], BaseCase]]:
+    """
+    Yield steps that stand alike, in the base case and with a plan.
+
+    Parameters
+    ----------
+    grid : GridCase
+        With controls that act.
+    feeder_id : str
+        Which block.
+    added_kw : pandas.Series of float
+        Constant load by ``port_id``. [kW]
+
+    Yields
+    ------
+    case : BaseCase
+        Of these steps, with the controls where the base load leaves them.
+    v : numpy.ndarray of complex, shape (n_node, n_step)
+        Voltages with the plan; NaN where there is no solution. [pu]
+    moved : BaseCase
+        The limits where the controls stand with the plan; ``case`` without one.
+    """
+    base = course_of(grid).positions
+    every = np.arange(len(base))
+    if not (added_kw > 0.0).any():
+        for _, _, case in cases_at(grid, feeder_id, base, every):
+            yield case, case.v, case
+        return
+    plan = plan_course(grid, feeder_id, added_kw)
+    stands, of = np.unique(plan.positions, axis=0, return_inverse=True)
+    for k, row in enumerate(stands):
+        moved = limits_at(grid, feeder_id, tuple(row.tolist()))
+        steps = np.flatnonzero(of.ravel() == k)
+        for at, _, case in cases_at(grid, feeder_id, base[steps], steps):
+            yield case, plan.v[:, at], moved
+
+
+def plan_cases(
+    grid: GridCase, feeder_id: str, added_kw: pd.Series[float]
+) -> Iterator[tuple[BaseCase, Floats]]:
+    """
+    Yield base cases where the controls stand with a plan.
+
+    Parameters
+    ----------
+    grid : GridCase
+        The grid.
+    feeder_id : str
+        Which block.
+    added_kw : pandas.Series of float
+        Constant load by ``port_id``. [kW]
+
+    Yields
+    ------
+    case : BaseCase
+        Of the steps that stand alike; the whole block where controls are frozen.
+    slack : numpy.ndarray, shape (n_row, n_step)
+        What the base case leaves at these steps, with its own settings. [pu]
+    """
+    if grid.course is None:
+        case = grid.block(feeder_id)
+        yield case, case.slack
+        return
+    slack = ActingCase(grid, feeder_id).slack
+    plan = plan_course(grid, feeder_id, added_kw)
+    every = np.arange(len(plan.positions))
+    for at, _, case in cases_at(grid, feeder_id, plan.positions, every):
+        yield case, slack[:, at]
+
+
+class ActingCase:
+    """
+    One block whose controls act on added loads as on its own.
+
+    Parameters
+    ----------
+    grid : GridCase
+        With controls that act.
+    feeder_id : str
+        Which block.
+    """
+
+    def __init__(self, grid: GridCase, feeder_id: str) -> None:
+        self.grid, self.feeder_id = grid, feeder_id
+        course = course_of(grid)
+        tan_phi = float(np.sqrt(1.0 / grid.power_factor**2 - 1.0))
+        self.circuit = ActingCircuit(
+            grid.feeder, feeder_id, grid.profiles, tan_phi=tan_phi
+        )
+        self._limits: dict[tuple[int, ...], BaseCase] = {}
+        every = np.arange(len(course.positions))
+        slack, across = [], []
+        order: list[Ints] = []
+        for steps, _, case in cases_at(grid, feeder_id, course.positions, every):
+            slack.append(case.slack)
+            across.append(np.abs(case.port_voltage(case.v)))
+            order.append(steps)
+            self.case = case
+        back = np.argsort(np.concatenate(order))
+        #: (n_row, n_step): what the base case leaves, with its controls acting. [pu]
+        self.slack: Floats = np.concatenate(slack, axis=1)[:, back]
+        self.broken: Bools = self.slack < 0.0
+        #: (n_port, n_step): voltages across the ports in the base case. [pu]
+        self.across: Floats = np.concatenate(across, axis=1)[:, back]
+        self.course = course
+
+    def slack_at(self, ends: Ends) -> Floats:
+        """
+        Return what is left of each limit at the ends of steps.
+
+        Parameters
+        ----------
+        ends : Ends
+            Of some lanes.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_row, n)
+            NaN where there is no solution. [pu]
+        """
+        where = ends.positions
+        if where not in self._limits:
+            self._limits[where] = limits_at(self.grid, self.feeder_id, where)
+        return self._limits[where].row_slack(
+            ends.v, np.zeros(len(ends.lane), dtype=np.int64)
+        )
+
+    def judge(self, port: Ints, kw: Floats) -> Verdict:
+        """
+        Say whether loads newly break a limit.
+
+        Parameters
+        ----------
+        port : numpy.ndarray of int, shape (n,)
+            Port of each load, position in the block.
+        kw : numpy.ndarray, shape (n,)
+            Its constant power. [kW]
+
+        Returns
+        -------
+        Verdict
+            With the controls acting for steady limits, standing where the base case
+            leaves them for the voltage change.
+        """
+        verdict = Verdict(
+            holds=np.ones(len(port), dtype=bool),
+            row=np.full(len(port), -1),
+            step=np.zeros(len(port), dtype=np.int64),
+        )
+        width = max(1, _LANE_VALUES // self.circuit.n_node)
+        for first in range(0, len(port), width):
+            at = np.arange(first, min(first + width, len(port)))
+            self._judge_some(at, port, kw, verdict)
+        return verdict
+
+    def _judge_some(self, at: Ints, port: Ints, kw: Floats, verdict: Verdict) -> None:
+        scale = self.case.scale[:, None]
+
+        def keep(ends: Ends) -> Ints:
+            slack = self.slack_at(ends) / scale
+            slack[self.broken[:, ends.step]] = np.inf
+            row = slack.argmin(axis=0)
+            bad = ~(slack.min(axis=0, initial=np.inf) >= 0.0)
+            lost = np.isnan(ends.v[0]) | (not ends.settled)
+            row[lost] = -1
+            return self._note(ends.lane, ends.step, bad | lost, row, at, verdict)
+
+        self.circuit.run(keep, port[at], kw[at])
+        if self.grid.limits.on("voltage change"):
+            self._judge_change(at[verdict.holds[at]], port, kw, verdict)
+
+    def _judge_change(self, at: Ints, port: Ints, kw: Floats, verdict: Verdict) -> None:
+        """Hold the fall of the own voltage against its limit, with controls frozen."""
+        most, circuit = self.grid.limits.voltage_change_pu, self.circuit
+        for positions, steps in self.course.groups():
+            block = circuit.block(positions)
+            width = max(1, _LANE_VALUES // circuit.n_node // len(steps))
+            for first in range(0, len(at), width):
+                lane = np.repeat(at[first : first + width], len(steps))
+                step = np.tile(steps, len(lane) // len(steps))
+                v = block.solve(
+                    circuit.states,
+                    step,
+                    added_port=port[lane],
+                    added=kw[lane] / circuit.base_kva,
+                ).v
+                fall = self.across[port[lane], step] - _across(block, port[lane], v)
+                bad = ~(fall <= most)
+                row = np.where(np.isnan(fall), -1, self.case.n_row)
+                self._note(lane, step, bad, row, np.arange(len(port)), verdict)
+
+    @staticmethod
+    def _note(
+        lane: Ints, step: Ints, bad: Bools, row: Ints, at: Ints, verdict: Verdict
+    ) -> Ints:
+        """Write the first of what is broken in each lane; return these lanes."""
+        hit, first = np.unique(lane[bad], return_index=True)
+        new = verdict.holds[at[hit]]
+        where = at[hit[new]]
+        verdict.holds[where] = False
+        verdict.row[where] = row[bad][first[new]]
+        verdict.step[where] = step[bad][first[new]]
+        return hit
+
+
+def _across(block: Block, port: Ints, v: NDArray[np.complex128]) -> Floats:
+    """Return the size of the voltage across one port in each state. [pu]"""
+    state = np.arange(len(port))
+    node, back = block.port_node[port], block.port_return[port]
+    out = v[node, state] - np.where(back < 0, 0.0, v[back, state])
+    size: Floats = np.abs(out)
+    return size
