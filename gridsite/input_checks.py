@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gridsite.config import StudyConfig, read_config
+from gridsite.errors import ConfigError
 from gridsite.feeder.checks import check_feeder
 from gridsite.feeder.findings import SEVERITIES, Finding
 from gridsite.feeder.meter_options import MeterOptions
@@ -105,6 +106,11 @@ def check_study(path: str | Path) -> pd.DataFrame:
     folder, config = Path(path).parent, read_config(Path(path))
     named = config.feeder.source
     feeder = named if ":" in named else folder / named
+
+    lost = [name for name in config.files() if not (folder / name).exists()]
+    if lost:
+        msg = f"{path}: no such file: {', '.join(repr(name) for name in lost)}"
+        raise ConfigError(msg)
 
     def place(name: str | None) -> Path | None:
         return None if name is None else folder / name

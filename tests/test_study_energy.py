@@ -14,6 +14,7 @@ from gridsite.check_run import check_run
 from gridsite.config import StudyConfig
 from gridsite.config_energy import TariffSection, WindowSection
 from gridsite.errors import ConfigError, DataError
+from gridsite.input_checks import check_study
 from gridsite.report import read_results
 from gridsite.siting_energy import demand_charge, price_by_step
 
@@ -216,6 +217,15 @@ def test_flat_prices_below_nothing_are_refused_and_those_of_a_tariff_stand(
     config = study.with_energy(study.loads(study.feeder()).time).config
     assert config.central[0].energy_price_per_kwh < -0.9
     assert StudyConfig.model_validate(config.model_dump(mode="json")) == config
+
+
+def test_every_file_that_a_study_names_must_be_there(make_study, tmp_path):
+    sections = '[carbon]\nfile = "carbon.csv"\n\n[economics]'
+    path = make_study(tmp_path / "study", ("[economics]", sections))
+    with pytest.raises(ConfigError, match=r"no such file: 'carbon\.csv'"):
+        check_study(path)
+    series(path.parent)
+    assert not (check_study(path)["severity"] == "error").any()
 
 
 def test_series_of_other_steps_or_without_numbers_are_refused(make_study, tmp_path):
