@@ -16,7 +16,6 @@ from gridsite import strategies
 from gridsite.feeder.assumed_ratings import rating_summary
 from gridsite.hosting.limits import NOT_CHECKED, Limits
 from gridsite.hosting.service import service_notes
-from gridsite.hosting.voltage_quality import voltage_rule_summary
 from gridsite.report import Results
 from gridsite.schemas import SCHEMA_VERSION
 
@@ -248,7 +247,7 @@ def replay_summary(
         "step_minutes": grid.profiles.step_hours * 60.0,
         "limits": grid.limits.name,
         "controls": control_summary(grid),
-        "voltage_rule": voltage_rule_summary(grid),
+        "voltage_rule": replay.summary["voltage_rule"],
         "findings": findings["severity"].value_counts().to_dict(),
         "ratings": rating_summary(grid.feeder.elements),
         "not_checked": not_checked(

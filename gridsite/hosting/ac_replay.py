@@ -15,6 +15,11 @@ from gridsite.hosting.acting import plan_states
 from gridsite.hosting.ageing_replay import ageing_violations
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.voltage_quality import (
+    VoltageRule,
+    voltage_rule_of,
+    voltage_rule_summary,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -52,7 +57,8 @@ class LoadReplay:
         ``plan_min_pu``.
     summary : dict
         ``steps, base_violations, new, worsened, worst``, losses of both cases
-        [MWh over the steps].
+        [MWh over the steps], and how the base case keeps the norm's percentile
+        rule (`voltage_rule_summary`).
     """
 
     violations: pd.DataFrame
@@ -158,6 +164,7 @@ class _Part:
     new: int
     worsened: int
     failed: int
+    voltage_rule: VoltageRule | None
 
 
 def _replayed(
@@ -167,7 +174,16 @@ def _replayed(
     if grid.course is not None:
         states = plan_states(grid, feeder_id, added_kw)
         replays = (_BlockReplay(case, v, None, moved) for case, v, moved in states)
-        yield _joined([replay.part() for replay in replays])
+        nodes = grid.feeder.nodes
+        nodes = nodes[nodes["feeder_id"] == feeder_id]
+        rule = voltage_rule_of(
+            nodes,
+            grid.voltages(feeder_id),
+            grid.limits,
+            step_hours=grid.profiles.step_hours,
+        )
+        joined = _joined([replay.part() for replay in replays])
+        yield replace(joined, voltage_rule=rule)
         return
     names = grid.feeder.ports.index[grid.feeder.ports["feeder_id"] == feeder_id]
     spread = added_kw.groupby(level=0).sum().reindex(names, fill_value=0.0)
@@ -219,7 +235,14 @@ def _joined(parts: list[_Part]) -> _Part:
         new=sum(p.new for p in parts),
         worsened=sum(p.worsened for p in parts),
         failed=sum(p.failed for p in parts),
+        voltage_rule=None,
     )
+
+
+def _rule_of(case: BaseCase) -> VoltageRule | None:
+    """Return how the base case of a part keeps the percentile rule."""
+    nodes = case.feeder.nodes.iloc[case.block.nodes]
+    return voltage_rule_of(nodes, case.v, case.limits, step_hours=case.step_hours)
 
 
 def _planned_voltages(
@@ -300,6 +323,7 @@ class _BlockReplay:
             + len(self.aged)
             - newly,
             failed=int((~self.converged).sum()),
+            voltage_rule=_rule_of(self.case),
         )
 
     def listing(self) -> pd.DataFrame:
@@ -496,6 +520,9 @@ def _collect(grid: GridCase, parts: list[_Part], unsolved: list[str]) -> LoadRep
         "worst": worst,
         "base_losses_mwh": float(losses[0]),
         "plan_losses_mwh": float(losses[1]),
+        "voltage_rule": voltage_rule_summary(
+            grid.limits, [part.voltage_rule for part in parts]
+        ),
     }
     return LoadReplay(
         violations=violations,

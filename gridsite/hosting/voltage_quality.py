@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
-    from gridsite.hosting.base_case import GridCase
     from gridsite.hosting.limits import Limits
 
     Floats = NDArray[np.float64]
@@ -89,14 +91,92 @@ def voltage_quality(
     )
 
 
-def voltage_rule_summary(grid: GridCase) -> dict[str, Any]:
+@dataclass(frozen=True, kw_only=True)
+class VoltageRule:
+    """
+    How the base case of a part keeps the percentile rule at low voltage.
+
+    Parameters
+    ----------
+    buses, failing : frozenset of str
+        Buses that the rule is counted for, and those that fail it.
+    worst_week_share : float
+        Least share of steps within the band, of any week. [-]
+    lowest_pu : float
+        Lowest voltage; infinite without buses. [pu]
+    """
+
+    buses: frozenset[str]
+    failing: frozenset[str]
+    worst_week_share: float
+    lowest_pu: float
+
+
+def voltage_rule_of(
+    nodes: pd.DataFrame,
+    v: NDArray[np.complex128],
+    limits: Limits,
+    *,
+    step_hours: float,
+) -> VoltageRule | None:
+    """
+    Return how voltages keep the norm's percentile rule at low voltage.
+
+    Parameters
+    ----------
+    nodes : pandas.DataFrame, n rows
+        Nodes of a feeder, or of a part of one.
+    v : numpy.ndarray of complex, shape (n, n_step)
+        Their voltages. [pu]
+    limits : Limits
+        With the rule, or without.
+    step_hours : float
+        Length of a step. [h]
+
+    Returns
+    -------
+    VoltageRule or None
+        None where the norm has no such rule.
+    """
+    if limits.voltage_percentile is None:
+        return None
+    kv = nodes["voltage_kv"].to_numpy(dtype=float)
+    judged = nodes["limited"].to_numpy(dtype=bool) & (kv <= LOW_VOLTAGE_KV)
+    bus, kv, at = nodes["bus"].to_numpy()[judged], kv[judged], np.flatnonzero(judged)
+    share, lowest, failing = 1.0, np.inf, set()
+    for first in range(0, len(at), _NODES_AT_ONCE):
+        chosen = slice(first, first + _NODES_AT_ONCE)
+        size = np.abs(v[at[chosen]])
+        lowest = min(lowest, float(size.min()))
+        off = size.min(axis=1) < limits.voltage_min_of(kv[chosen])
+        off |= size.max(axis=1) > limits.voltage_max_of(kv[chosen])
+        if not off.any():
+            continue
+        table = voltage_quality(
+            size[off], kv[chosen][off], limits, step_hours=step_hours
+        )
+        share = min(share, float(table["worst_week_share"].min()))
+        failing |= set(bus[chosen][off][~table["holds"].to_numpy()])
+    return VoltageRule(
+        buses=frozenset(bus),
+        failing=frozenset(failing),
+        worst_week_share=share,
+        lowest_pu=lowest,
+    )
+
+
+def voltage_rule_summary(
+    limits: Limits, parts: Iterable[VoltageRule | None]
+) -> dict[str, Any]:
     """
     Return how the base case keeps the norm's percentile rule at low voltage.
 
     Parameters
     ----------
-    grid : GridCase
-        Base cases.
+    limits : Limits
+        With the rule, or without.
+    parts : iterable of VoltageRule
+        Of every part, as from `voltage_rule_of`.
 
     Returns
     -------
@@ -105,40 +185,17 @@ def voltage_rule_summary(grid: GridCase) -> dict[str, Any]:
         ``buses_failing``, ``worst_week_share`` and ``lowest_pu``; empty where the
         norm has no such rule.
     """
-    limits = grid.limits
     if limits.voltage_percentile is None:
         return {}
-    count, failing = 0, set()
-    share, lowest = 1.0, np.inf
-    for feeder_id in grid.solved_ids:
-        v = grid.voltages(feeder_id)
-        nodes = grid.feeder.nodes
-        nodes = nodes[nodes["feeder_id"] == feeder_id]
-        size = np.abs(v)
-        base_lowest, base_highest = size.min(axis=1), size.max(axis=1)
-        kv = nodes["voltage_kv"].to_numpy(dtype=float)
-        low_voltage = nodes["limited"].to_numpy(dtype=bool) & (kv <= LOW_VOLTAGE_KV)
-        count += int(nodes["bus"][low_voltage].nunique())
-        lowest = min(lowest, base_lowest[low_voltage].min(initial=np.inf))
-        off = base_lowest < limits.voltage_min_of(kv)
-        off |= base_highest > limits.voltage_max_of(kv)
-        at = np.flatnonzero(low_voltage & off)
-        for first in range(0, len(at), _NODES_AT_ONCE):
-            chosen = at[first : first + _NODES_AT_ONCE]
-            table = voltage_quality(
-                size[chosen],
-                kv[chosen],
-                limits,
-                step_hours=grid.profiles.step_hours,
-            )
-            share = min(share, float(table["worst_week_share"].min()))
-            bus = nodes["bus"].to_numpy()[chosen]
-            failing |= set(bus[~table["holds"].to_numpy()])
+    found = [part for part in parts if part is not None]
+    buses = frozenset[str]().union(*(part.buses for part in found))
+    failing = frozenset[str]().union(*(part.failing for part in found))
+    lowest = min((part.lowest_pu for part in found), default=np.inf)
     return {
         "percentile": limits.voltage_percentile,
         "absolute_min_pu": limits.voltage_absolute_min_pu,
-        "buses": count,
+        "buses": len(buses),
         "buses_failing": len(failing),
-        "worst_week_share": share,
-        "lowest_pu": float(lowest) if count else None,
+        "worst_week_share": min((p.worst_week_share for p in found), default=1.0),
+        "lowest_pu": lowest if buses else None,
     }

@@ -8,7 +8,11 @@ import pytest
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
-from gridsite.hosting.voltage_quality import voltage_quality, voltage_rule_summary
+from gridsite.hosting.voltage_quality import (
+    voltage_quality,
+    voltage_rule_of,
+    voltage_rule_summary,
+)
 
 LV = np.array([0.4])
 
@@ -51,12 +55,19 @@ def test_missing_voltage_never_holds():
     assert not voltage_quality(volts, LV, Limits(), step_hours=1.0)["holds"].iloc[0]
 
 
+def rule_of(case):
+    nodes = case.feeder.nodes.iloc[case.block.nodes]
+    return voltage_rule_of(nodes, case.v, case.limits, step_hours=case.step_hours)
+
+
 def test_base_case_is_counted_at_low_voltage(village, profiles):
     feeder = read_feeder(village(load_mw=0.015, step_km=0.3))
     grid = GridCase(feeder, profiles(feeder, steps=48), Limits())
     case = grid.block("T")
     low = np.abs(case.v)
-    found = voltage_rule_summary(grid)
+    found = voltage_rule_summary(
+        grid.limits, [rule_of(case) for case in grid.cases("T")]
+    )
     assert found["buses"] == 6
     assert found["lowest_pu"] == pytest.approx(low.min())
     failing = ((low >= 0.9).mean(axis=1) < 0.95) | (low.min(axis=1) < 0.85)
@@ -67,4 +78,5 @@ def test_base_case_is_counted_at_low_voltage(village, profiles):
 def test_norm_without_a_percentile_has_no_rule(village_feeder, profiles):
     feeder = village_feeder()
     grid = GridCase(feeder, profiles(feeder), Limits.preset("ANSI-C84.1-A"))
-    assert voltage_rule_summary(grid) == {}
+    parts = [rule_of(case) for i in grid.solved_ids for case in grid.cases(i)]
+    assert voltage_rule_summary(grid.limits, parts) == {}
