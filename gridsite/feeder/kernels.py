@@ -8,11 +8,45 @@ compiler use vector instructions.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import numba as nb
 import numpy as np
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 #: A voltage that moves this far in one iteration runs away. [pu]
 _DIVERGED_PU = 0.5
+
+
+#: Work of a kernel below which starting a second thread costs more. [values]
+_WORTH_THREADS = 200_000
+
+
+@contextmanager
+def threads_worth(values: int) -> Iterator[None]:
+    """
+    Run kernels on one thread where there is too little to share.
+
+    Parameters
+    ----------
+    values : int
+        Nodes times states of the work.
+
+    Yields
+    ------
+    None
+        While the number of threads holds.
+    """
+    before = nb.get_num_threads()
+    if values < _WORTH_THREADS:
+        nb.set_num_threads(1)
+    try:
+        yield
+    finally:
+        nb.set_num_threads(before)
 
 
 @nb.njit(cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"})

@@ -34,7 +34,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from gridsite.feeder.kernels import fill_power, solve_states
+from gridsite.feeder.kernels import fill_power, solve_states, threads_worth
 from gridsite.feeder.model import load_models
 
 if TYPE_CHECKING:
@@ -314,35 +314,41 @@ class Block:
         residual = np.empty(n_state)
         iterations = np.zeros(n_state, dtype=np.int64)
         width = max(4, min(64, _CHUNK_VALUES // max(len(self.nodes), 1)))
-        solve_states(
-            *self._lu,
-            self.i_source.real.copy(),
-            self.i_source.imag.copy(),
-            self.port_node,
-            self.port_return,
-            states.p_shapes,
-            states.q_shapes,
-            states.shape_of_port,
-            states.p_scale,
-            states.q_scale,
-            states.spread,
-            np.full(len(self.ports), -1) if states.more_of is None else states.more_of,
-            np.zeros((0, 1)) if states.more is None else states.more,
-            states.tan_phi,
-            *self._models,
-            drive,
-            step,
-            added_port,
-            added,
-            v_start,
-            start_of,
-            tolerance_pu,
-            MAX_ITERATIONS,
-            width,
-            v,
-            residual,
-            iterations,
-        )
+        more_of = states.more_of
+        if more_of is None:
+            more_of = np.full(len(self.ports), -1)
+        with threads_worth(len(self.nodes) * n_state):
+            solve_states(
+                *self._lu,
+                self.i_source.real.copy(),
+                self.i_source.imag.copy(),
+                self.port_node,
+                self.port_return,
+                states.p_shapes,
+                states.q_shapes,
+                states.shape_of_port,
+                states.p_scale,
+                states.q_scale,
+                states.spread,
+                np.full(len(self.ports), -1)
+                if states.more_of is None
+                else states.more_of,
+                np.zeros((0, 1)) if states.more is None else states.more,
+                states.tan_phi,
+                *self._models,
+                drive,
+                step,
+                added_port,
+                added,
+                v_start,
+                start_of,
+                tolerance_pu,
+                MAX_ITERATIONS,
+                width,
+                v,
+                residual,
+                iterations,
+            )
         converged = np.isfinite(residual)
         v[:, ~converged] = np.nan
         return Solution(

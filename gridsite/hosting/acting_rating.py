@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 
 from gridsite.hosting.acting import UNSETTLED, ActingCase, course_of
-from gridsite.hosting.block_rating import FLEXIBLE
 from gridsite.hosting.curtailment import curtailment
 from gridsite.hosting.flexible import flexible_ratings
+from gridsite.hosting.rows import FLEXIBLE
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,7 +24,7 @@ import scipy.sparse as sp
 from gridsite.errors import BaseCaseError, ConfigError, DataError
 from gridsite.feeder.acting_taps import let_taps_act
 from gridsite.feeder.control_settings import at_setting, control_course
-from gridsite.feeder.kernels import fill_phasors, fill_slack
+from gridsite.feeder.kernels import fill_phasors, fill_slack, threads_worth
 from gridsite.feeder.load_parts import profiles_of_parts
 from gridsite.feeder.powerflow import Block, block_states
 from gridsite.feeder.split import Split, split_feeder
@@ -522,9 +522,13 @@ class BaseCase:
         terminals = feeder.terminals.iloc[block.terminals]
         kind = terminals["criterion"].to_numpy()
         at_kv = feeder.nodes["voltage_kv"].to_numpy(dtype=float)[terminals["node"]]
-        lowest_kv = pd.Series(at_kv).groupby(terminals["element"].to_numpy())
+        element, number = np.unique(
+            terminals["element"].to_numpy(dtype=str), return_inverse=True
+        )
+        lowest_kv = np.full(len(element), np.inf)
+        np.minimum.at(lowest_kv, number, at_kv)
+        level_kv = lowest_kv[number]
         rated_a = terminals["rated_a"].to_numpy(dtype=float)
-        level_kv = lowest_kv.transform("min")
         rated_a = rated_a * limits.loading_max_of(kind.tolist(), level_kv)
         if limits.source_kva is not None:
             # the source holds its voltage: a limit on kVA is one on current
@@ -986,24 +990,25 @@ class BaseCase:
         least = np.empty(len(step))
         which = np.empty(len(step), dtype=np.int64)
         every = np.full(len(step), -1) if only is None else only
-        least_slack(
-            v,
-            self.limited,
-            self.v_min,
-            self.upper_y.indptr,
-            self.upper_y.indices,
-            self.upper_y.data,
-            self.upper_source,
-            self.drive,
-            self.upper_limit,
-            *self._positive,
-            self.scale,
-            self.broken,
-            step,
-            every,
-            least,
-            which,
-        )
+        with threads_worth(v.size):
+            least_slack(
+                v,
+                self.limited,
+                self.v_min,
+                self.upper_y.indptr,
+                self.upper_y.indices,
+                self.upper_y.data,
+                self.upper_source,
+                self.drive,
+                self.upper_limit,
+                *self._positive,
+                self.scale,
+                self.broken,
+                step,
+                every,
+                least,
+                which,
+            )
         if self.limits.on("voltage change"):
             node, back = self.block.port_node[port], self.block.port_return[port]
             state = np.arange(len(step))

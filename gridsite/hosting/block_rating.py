@@ -18,14 +18,16 @@ import pandas as pd
 from gridsite.hosting.ageing_limit import AgeingLimit, Cap
 from gridsite.hosting.curtailment import curtailment
 from gridsite.hosting.envelope import Envelope
-from gridsite.hosting.flexible import (
-    LEVELS,
-    energy_rating,
-    flexible_ratings,
-    level_name,
-)
+from gridsite.hosting.flexible import LEVELS, energy_rating, flexible_ratings
 from gridsite.hosting.phase_rows import unbalance_capacity
 from gridsite.hosting.response import Response
+from gridsite.hosting.rows import (
+    FLEXIBLE,
+    blank_rows,
+    name_limit,
+    refuse,
+    table_of,
+)
 from gridsite.hosting.screening import Screen
 from gridsite.hosting.search import largest_passing
 from gridsite.hosting.service import service_headroom_kw
@@ -38,17 +40,10 @@ if TYPE_CHECKING:
     from gridsite.feeder.profiles import Profiles
     from gridsite.hosting.ageing_limit import Ageing
     from gridsite.hosting.base_case import BaseCase
+    from gridsite.hosting.rows import Rows
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
-
-#: Columns of flexible capacities, and of all capacities.
-FLEXIBLE = [
-    f"flexible_{kind}{level_name(level)}_kw"
-    for level in LEVELS
-    for kind in ("energy", "hours")
-]
-VALUES = ["firm_kw", *FLEXIBLE]
 
 #: Rounds of verify and lower before a port counts as not converged.
 _MAX_ROUNDS = 30
@@ -108,60 +103,6 @@ class Outside:
     headroom_kw: Floats
     criterion: str
     element: str
-
-
-def empty_rows(group: pd.DataFrame) -> pd.DataFrame:
-    """
-    Return hosting rows that hold no value yet.
-
-    Parameters
-    ----------
-    group : pandas.DataFrame
-        Connections, with ``feeder_id``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of ``hosting``.
-    """
-    columns = ["building_id", "port_id", "feeder_id", "bus", "phases", "assumed"]
-    return group[columns].assign(
-        service_headroom_kw=np.nan,
-        firm_kw=np.nan,
-        firm_status="ok",
-        flexible_status="ok",
-        limit_criterion="",
-        limit_element="",
-        limit_time=pd.Series(pd.NaT, index=group.index, dtype=object),
-        second_criterion="",
-        second_element="",
-        steps_solved=0,
-        energy98_steps_curtailed=0,
-        energy98_longest_curtailment_h=np.nan,
-        energy98_interventions_per_year=np.nan,
-        envelope_error_least_kw=np.nan,
-        envelope_error_most_kw=np.nan,
-        **dict.fromkeys(FLEXIBLE, np.nan),
-    )
-
-
-def rows_without_value(group: pd.DataFrame, status: str) -> pd.DataFrame:
-    """
-    Return hosting rows that say why they hold no value.
-
-    Parameters
-    ----------
-    group : pandas.DataFrame
-        Connections, with ``feeder_id``.
-    status : str
-        The reason.
-
-    Returns
-    -------
-    pandas.DataFrame
-        Rows of ``hosting``.
-    """
-    return empty_rows(group).assign(firm_status=status, flexible_status=status)
 
 
 class BlockRating:
@@ -263,7 +204,18 @@ class BlockRating:
         pandas.DataFrame
             One row per connection.
         """
-        out = empty_rows(self.group)
+        return table_of(self.rows(), self.group.index)
+
+    def rows(self) -> Rows:
+        """
+        Return the hosting rows of this block, by column.
+
+        Returns
+        -------
+        dict of numpy.ndarray
+            In the order of the connections.
+        """
+        out = blank_rows(self.group)
         service = self.service.min(axis=1)
         out["service_headroom_kw"] = np.where(np.isfinite(service), service, np.nan)
         open_ports = self._base_violations(out) & self.without_unrated(out)
@@ -273,30 +225,29 @@ class BlockRating:
             self.rate(out, chosen)
         return out
 
-    def _service_holds(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+    def _service_holds(self, out: Rows) -> NDArray[np.bool_]:
         """Give no value to a building beyond its own fuse, or without a voltage."""
         unknown = np.isnan(self.service).any(axis=1)
         beyond = ~unknown & (self.service <= 0.0).any(axis=1)
-        still = (out["firm_status"] == "ok").to_numpy()
-        for hit, status in ((unknown, "unrated"), (beyond, "none_base_violation")):
-            at = out.index[hit & still]
-            out.loc[at, ["firm_status", "flexible_status"]] = status
-            out.loc[at, "limit_criterion"] = "service"
-            out.loc[at, "limit_element"] = self.group.loc[at, "building_id"]
-        at = out.index[beyond & still]
-        out.loc[at, VALUES] = 0.0
-        when = self.case.time[self.service[beyond & still].argmin(axis=1)]
-        out.loc[at, "limit_time"] = pd.Series(when, index=at, dtype=object)
+        still = out["firm_status"] == "ok"
+        names = self.group["building_id"].to_numpy()
+        at = np.flatnonzero(unknown & still)
+        refuse(out, at, "unrated", np.nan)
+        name_limit(out, at, "service", names[at])
+        at = np.flatnonzero(beyond & still)
+        refuse(out, at, "none_base_violation", 0.0)
+        when = self.case.time[self.service[at].argmin(axis=1)]
+        name_limit(out, at, "service", names[at], when)
         left: NDArray[np.bool_] = ~(unknown | beyond)
         return left
 
-    def ageing_known(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+    def ageing_known(self, out: Rows) -> NDArray[np.bool_]:
         """
         Refuse a value where a transformer that may age has no nameplate.
 
         Parameters
         ----------
-        out : pandas.DataFrame
+        out : dict of numpy.ndarray
             Hosting rows, changed in place.
 
         Returns
@@ -305,20 +256,18 @@ class BlockRating:
             Which connections are left.
         """
         if self.settings.ageing is None:
-            return np.ones(len(out), dtype=bool)
+            return np.ones(len(self.group), dtype=bool)
         limit = AgeingLimit(self.case, self.settings.ageing)
         unknown = limit.unrated(self.port)
         hit: NDArray[np.bool_] = np.asarray(unknown.any(axis=0))
-        at = out.index[hit & (out["firm_status"] == "ok").to_numpy()]
-        if len(at):
-            first = limit.names[unknown.argmax(axis=0)]
-            out.loc[at, ["firm_status", "flexible_status"]] = "unrated"
-            out.loc[at, "limit_criterion"] = "transformer ageing"
-            out.loc[at, "limit_element"] = first[out.index.get_indexer(at)]
+        at = np.flatnonzero(hit & (out["firm_status"] == "ok"))
+        refuse(out, at, "unrated", np.nan)
+        first = limit.names[unknown.argmax(axis=0)]
+        name_limit(out, at, "transformer ageing", first[at])
         left: NDArray[np.bool_] = ~hit
         return left
 
-    def _base_violations(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+    def _base_violations(self, out: Rows) -> NDArray[np.bool_]:
         """Give 0 to loads that act on a limit that is broken already."""
         case = self.case
         rows = np.flatnonzero(case.broken.any(axis=1))
@@ -330,9 +279,7 @@ class BlockRating:
             row = rows[first[hit]]
             step = case.slack[row].argmin(axis=1)
             self.name_limit_of(out, np.flatnonzero(hit), row, step)
-            at = out.index[np.flatnonzero(hit)]
-            out.loc[at, VALUES] = 0.0
-            out.loc[at, ["firm_status", "flexible_status"]] = "none_base_violation"
+            refuse(out, np.flatnonzero(hit), "none_base_violation", 0.0)
         return ~hit
 
     def worsens(self, rows: Ints) -> NDArray[np.bool_]:
@@ -369,13 +316,13 @@ class BlockRating:
             worse[i] &= (np.real(np.conj(now) * change) > 0.0).any(axis=1)
         return worse
 
-    def without_unrated(self, out: pd.DataFrame) -> NDArray[np.bool_]:
+    def without_unrated(self, out: Rows) -> NDArray[np.bool_]:
         """
         Refuse a value where an element on the path has no rating.
 
         Parameters
         ----------
-        out : pandas.DataFrame
+        out : dict of numpy.ndarray
             Hosting rows, changed in place.
 
         Returns
@@ -385,7 +332,7 @@ class BlockRating:
         """
         case = self.case
         if not len(case.unrated):
-            return np.ones(len(out), dtype=bool)
+            return np.ones(len(self.group), dtype=bool)
         v0 = case.block.v_no_load
         drawn = 1.0 / np.conj(case.port_voltage(v0))[self.port]
         flow = np.abs(
@@ -393,39 +340,67 @@ class BlockRating:
             @ (case.block.impedance[:, self.port] * drawn)
         )
         acts = flow >= case.limits.acts_on * np.abs(drawn)
-        hit = acts.any(axis=0) & (out["firm_status"] == "ok").to_numpy()
+        hit = acts.any(axis=0) & (out["firm_status"] == "ok")
         if hit.any():
             terminals = case.feeder.terminals.iloc[case.block.terminals]
             names = terminals["element"].to_numpy()[case.unrated]
             kinds = terminals["criterion"].to_numpy()[case.unrated]
             first = acts.argmax(axis=0)[hit]
-            at = out.index[hit]
-            out.loc[at, "limit_criterion"] = kinds[first]
-            out.loc[at, "limit_element"] = names[first]
-            out.loc[at, ["firm_status", "flexible_status"]] = "unrated"
+            at = np.flatnonzero(hit)
+            refuse(out, at, "unrated", np.nan)
+            name_limit(out, at, kinds[first], names[first])
         left: NDArray[np.bool_] = ~hit
         return left
 
-    def rate(self, out: pd.DataFrame, chosen: Ints) -> None:
+    def left_kw(self, chosen: Ints) -> Floats:
+        """
+        Return what the block's own limits leave at each step, by estimate.
+
+        Parameters
+        ----------
+        chosen : numpy.ndarray of int, shape (n,)
+            Positions in the group; kept for rating the same.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n, n_step)
+            Headroom, whatever the service and limits outside. [kW]
+        """
+        self.chosen = chosen
+        self.envelope = Envelope(
+            self.response,
+            self.port[chosen],
+            self.linear[:, chosen],
+            self.service[chosen],
+        )
+        return self.envelope.grid_kw
+
+    def _envelope(self, chosen: Ints, cap: Floats) -> Envelope:
+        """Return the headroom of some connections below a cap."""
+        if not (hasattr(self, "envelope") and np.array_equal(self.chosen, chosen)):
+            self.left_kw(chosen)
+        self.envelope.cap_kw = cap
+        return self.envelope
+
+    def rate(self, out: Rows, chosen: Ints, *, estimate: bool = False) -> None:
         """
         Find firm and flexible capacity of the chosen rows.
 
         Parameters
         ----------
-        out : pandas.DataFrame
+        out : dict of numpy.ndarray
             Hosting rows, changed in place.
         chosen : numpy.ndarray of int, shape (n,)
             Positions in it.
+        estimate : bool, default False
+            Stop at the AC search at the step that leaves least by estimate.
         """
         case, tolerance = self.case, self.settings.tolerance_kw
         cap = self._cap(chosen)
         aged = self._aged(chosen, cap)
         if aged is not None:
             np.minimum(cap, aged.kw[:, None], out=cap)
-        envelope = Envelope(
-            self.response, self.port[chosen], self.linear[:, chosen], cap
-        )
-        self.chosen, self.envelope = chosen, envelope
+        envelope = self._envelope(chosen, cap)
         service = envelope.cap_kw.min(axis=1)
         step = envelope.grid_kw.argmin(axis=1)
         every = np.arange(len(chosen))
@@ -436,7 +411,8 @@ class BlockRating:
         kw, row, step = found.kw, found.row, step.copy()
         failed = ~found.converged
         screen = self.screen if self.settings.screen else None
-        self._verify(chosen, kw, row, step, failed, screen, out)
+        if not estimate:
+            self._verify(chosen, kw, row, step, failed, screen, out)
         envelope.include(np.where(failed, -1, row), step, kw)
         bound = kw >= service - tolerance
         own = (service < case.limits.search_cap_kw) & bound & (row < 0)
@@ -445,7 +421,7 @@ class BlockRating:
             first = own & (aged.kw <= service)
             self._name_ageing(out, chosen[first], aged, first)
         good = ~failed & ~((row < 0) & ~own)
-        if good.any():
+        if good.any() and not estimate:
             self._flexible(out, chosen, kw, envelope, good)
 
     def _cap(self, chosen: Ints) -> Floats:
@@ -464,18 +440,12 @@ class BlockRating:
         return limit.cap(self.port[chosen], most, width)
 
     def _name_ageing(
-        self, out: pd.DataFrame, rows: Ints, aged: Cap, first: NDArray[np.bool_]
+        self, out: Rows, rows: Ints, aged: Cap, first: NDArray[np.bool_]
     ) -> None:
         """Write the transformer that ages first, and refuse one that does already."""
-        at = out.index[rows]
-        out.loc[at, "limit_criterion"] = "transformer ageing"
-        out.loc[at, "limit_element"] = aged.element[first]
         when = self.case.time[aged.step[first]]
-        out.loc[at, "limit_time"] = pd.Series(when, index=at, dtype=object)
-        broken = at[aged.kw[first] <= 0.0]
-        out.loc[broken, VALUES] = 0.0
-        status = ["firm_status", "flexible_status"]
-        out.loc[broken, status] = "none_base_violation"
+        name_limit(out, rows, "transformer ageing", aged.element[first], when)
+        refuse(out, rows[aged.kw[first] <= 0.0], "none_base_violation", 0.0)
 
     def _verify(
         self,
@@ -485,7 +455,7 @@ class BlockRating:
         step: Ints,
         failed: NDArray[np.bool_],
         screen: Screen | None,
-        out: pd.DataFrame,
+        out: Rows,
     ) -> None:
         """Lower each value until it passes at every step not proven to hold."""
         case = self.case
@@ -507,7 +477,7 @@ class BlockRating:
             failed[pending] |= ~lower.converged
         else:
             failed[pending] = True
-        out.loc[out.index[chosen], "steps_solved"] = count
+        out["steps_solved"][chosen] = count
 
     def _worst_state(
         self,
@@ -535,7 +505,7 @@ class BlockRating:
 
     def _fill(
         self,
-        out: pd.DataFrame,
+        out: Rows,
         chosen: Ints,
         kw: Floats,
         row: Ints,
@@ -544,42 +514,37 @@ class BlockRating:
         failed: NDArray[np.bool_],
     ) -> None:
         """Write firm values, statuses and the limits that bind."""
-        index = out.index[chosen]
-        out.loc[index, "firm_kw"] = np.where(failed, np.nan, kw)
+        out["firm_kw"][chosen] = np.where(failed, np.nan, kw)
         censored = (row < 0) & ~own & ~failed
         status = np.select(
             [failed, censored], ["not_converged", "censored"], default="ok"
         )
-        out.loc[index, "firm_status"] = status
-        out.loc[index, "flexible_status"] = status
+        out["firm_status"][chosen] = out["flexible_status"][chosen] = status
         for column in FLEXIBLE:
-            out.loc[index[censored], column] = kw[censored]
+            out[column][chosen[censored]] = kw[censored]
         bound = (row >= 0) & ~failed
         self.name_limit_of(out, chosen[bound], row[bound], step[bound])
-        at = out.index[chosen[own]]
-        out.loc[at, "limit_criterion"] = "service"
-        out.loc[at, "limit_element"] = self.group.loc[at, "building_id"]
-        lowest = self.service[chosen[own]]
+        at = chosen[own]
+        lowest = self.service[at]
         when = lowest.argmin(axis=1)
+        criterion = np.full(len(at), "service", dtype=object)
+        element = self.group["building_id"].to_numpy(dtype=object)[at]
         if self.outside is not None:
-            left = self.outside.headroom_kw[chosen[own]]
+            left = self.outside.headroom_kw[at]
             above = left.min(axis=1) < lowest.min(axis=1)
-            out.loc[at[above], "limit_criterion"] = self.outside.criterion
-            out.loc[at[above], "limit_element"] = self.outside.element
+            criterion[above] = self.outside.criterion
+            element[above] = self.outside.element
             when[above] = left.argmin(axis=1)[above]
-        times = pd.Series(self.case.time[when], index=at, dtype=object)
-        out.loc[at, "limit_time"] = times
+        name_limit(out, at, criterion, element, self.case.time[when])
         self._second_limit(out, chosen[~failed & (bound | own)])
 
-    def name_limit_of(
-        self, out: pd.DataFrame, rows: Ints, row: Ints, step: Ints
-    ) -> None:
+    def name_limit_of(self, out: Rows, rows: Ints, row: Ints, step: Ints) -> None:
         """
         Write which limit of the block binds.
 
         Parameters
         ----------
-        out : pandas.DataFrame
+        out : dict of numpy.ndarray
             Hosting rows, changed in place.
         rows : numpy.ndarray of int, shape (n,)
             Positions in it.
@@ -588,32 +553,29 @@ class BlockRating:
         step : numpy.ndarray of int, shape (n,)
             Step at which it binds.
         """
-        limits, at = self.case.rows, out.index[rows]
-        out.loc[at, "limit_criterion"] = limits["criterion"].to_numpy()[row]
+        limits = self.case.rows
+        kind = limits["criterion"].to_numpy()[row]
         element = limits["element"].to_numpy()[row].astype(object)
-        own = limits["criterion"].to_numpy()[row] == "voltage change"
-        out.loc[at, "limit_element"] = np.where(own, out.loc[at, "bus"], element)
-        when = pd.Series(self.case.time[step], index=at, dtype=object)
-        out.loc[at, "limit_time"] = when
+        element = np.where(kind == "voltage change", out["bus"][rows], element)
+        name_limit(out, rows, kind, element, self.case.time[step])
 
-    def _second_limit(self, out: pd.DataFrame, rows: Ints) -> None:
+    def _second_limit(self, out: Rows, rows: Ints) -> None:
         """Name the next limit of another criterion, by linear estimate."""
         kinds = self.case.rows["criterion"].to_numpy()
         names = self.case.rows["element"].to_numpy()
         service = self.service[rows].min(axis=1)
-        first = out["limit_criterion"].to_numpy()[rows]
+        first = out["limit_criterion"][rows]
         linear = np.vstack([self.linear[:, rows], service[None, :]])
         kinds, names = np.append(kinds, "service"), np.append(names, "own service")
         linear = np.where(kinds[:, None] == first[None, :], np.inf, linear)
         second = linear.argmin(axis=0)
         finite = np.isfinite(linear.min(axis=0))
-        at = out.index[rows]
-        out.loc[at, "second_criterion"] = np.where(finite, kinds[second], "")
-        out.loc[at, "second_element"] = np.where(finite, names[second], "")
+        out["second_criterion"][rows] = np.where(finite, kinds[second], "")
+        out["second_element"][rows] = np.where(finite, names[second], "")
 
     def _flexible(
         self,
-        out: pd.DataFrame,
+        out: Rows,
         rows: Ints,
         firm: Floats,
         envelope: Envelope,
@@ -621,13 +583,13 @@ class BlockRating:
     ) -> None:
         """Write flexible capacities."""
         firm = np.where(good, firm, 0.0)
-        settings, at = self.settings, out.index[rows[good]]
+        settings, at = self.settings, rows[good]
         least = min(settings.levels)
         envelope.confirm(firm, energy_rating(envelope.headroom_kw(firm), least))
         headroom = envelope.headroom_kw(firm)
         error = envelope.signed_error_kw(firm)[good]
-        out.loc[at, "envelope_error_least_kw"] = error.min(axis=1)
-        out.loc[at, "envelope_error_most_kw"] = error.max(axis=1)
+        out["envelope_error_least_kw"][at] = error.min(axis=1)
+        out["envelope_error_most_kw"][at] = error.max(axis=1)
         hours = self.case.step_hours
         ratings = flexible_ratings(
             headroom[good],
@@ -646,9 +608,10 @@ class BlockRating:
             battery_kw=settings.battery_kw,
         )
         for name in ratings:
-            out.loc[at, name] = ratings[name].to_numpy()
-        out.loc[at, "energy98_steps_curtailed"] = lost.steps
-        out.loc[at, "energy98_longest_curtailment_h"] = lost.longest_h
-        out.loc[at, "energy98_interventions_per_year"] = lost.interventions_per_year
+            column = out.setdefault(str(name), np.full(len(self.group), np.nan))
+            column[at] = ratings[name].to_numpy()
+        out["energy98_steps_curtailed"][at] = lost.steps
+        out["energy98_longest_curtailment_h"][at] = lost.longest_h
+        out["energy98_interventions_per_year"][at] = lost.interventions_per_year
         if settings.envelope is not None:
-            settings.envelope(at, headroom[good])
+            settings.envelope(self.group.index[at], headroom[good])

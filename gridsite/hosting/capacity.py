@@ -19,17 +19,17 @@ from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.assumed_ratings import ASSUMED, rating_sources
 from gridsite.hosting.acting_rating import rate_acting
 from gridsite.hosting.base_case import GridCase
-from gridsite.hosting.block_rating import (
-    FLEXIBLE,
-    BlockRating,
-    Settings,
-    empty_rows,
-    rows_without_value,
-)
+from gridsite.hosting.block_rating import BlockRating, Settings
 from gridsite.hosting.envelope_dataset import EnvelopeWriter
 from gridsite.hosting.flexible import LEVELS, level_name
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.nested import rate_split
+from gridsite.hosting.rows import (
+    FLEXIBLE,
+    blank_rows,
+    rows_without_value,
+    table_of,
+)
 from gridsite.hosting.service import service_headroom_kw
 from gridsite.schemas import check_table
 
@@ -294,7 +294,7 @@ def own_connections(feeder: Feeder) -> pd.DataFrame:
 
 def _at_source(group: pd.DataFrame, grid: GridCase, settings: Settings) -> pd.DataFrame:
     """Return rows of loads at a source, which act on no modelled limit."""
-    out = empty_rows(group)
+    out = table_of(blank_rows(group), group.index)
     if group.empty:
         return out
     used = pd.Index(group["port_id"].unique())

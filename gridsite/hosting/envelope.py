@@ -333,7 +333,7 @@ class Envelope:
         known = row >= 0
         self.grid_kw[every[known], step[known]] = kw[known]
 
-    def confirm(self, firm_kw: Floats, rating: Floats) -> None:
+    def confirm(self, firm_kw: Floats, rating: Floats, *, whole: bool = True) -> None:
         """
         Take the largest excess found in AC off the grid's headroom.
 
@@ -343,8 +343,10 @@ class Envelope:
             Firm capacity. [kW]
         rating : numpy.ndarray, shape (n,)
             The largest rating of interest; steps below it matter most. [kW]
+        whole : bool, default True
+            Whether few steps are all looked at, not a sample of them.
         """
-        which, step, drawn = self._sample(rating)
+        which, step, drawn = self._sample(rating, whole=whole)
         first, slack = None, np.zeros(len(which))
         again = np.arange(len(which))  # what a round lowers passes elsewhere as well
         for _ in range(_CONFIRMING_ROUNDS):
@@ -424,11 +426,13 @@ class Envelope:
         missed: Ints = new[first]
         return missed
 
-    def _sample(self, rating: Floats) -> tuple[Ints, Ints, NDArray[np.bool_]]:
+    def _sample(
+        self, rating: Floats, *, whole: bool
+    ) -> tuple[Ints, Ints, NDArray[np.bool_]]:
         """Return (load, step) pairs to solve in AC, and which are drawn at random."""
         headroom = np.minimum(self.grid_kw, self.cap_kw)
         n, n_step = headroom.shape
-        if n_step <= _CONFIRMED_WHOLE:
+        if n_step <= (_CONFIRMED_WHOLE if whole else 2 * _CONFIRMED_LOWEST):
             which, step = np.indices(headroom.shape).reshape(2, -1)
             return which, step, np.ones(len(which), dtype=bool)
         draw = np.random.default_rng(0)

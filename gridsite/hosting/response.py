@@ -48,6 +48,9 @@ if TYPE_CHECKING:
 #: Share of the second-order terms that modes may leave out, at about so many steps.
 _MODE_ERROR, _MODE_STEPS = 1e-3, 4_000
 
+#: So many series are taken as they are.
+_FEW_SERIES = 8
+
 
 class Response:
     """
@@ -277,6 +280,8 @@ class Response:
 
 def _modes(series: Complex) -> tuple[Complex, Complex]:
     """Return orthonormal columns and their course, which make up some series."""
+    if len(series) <= _FEW_SERIES:
+        return np.eye(len(series), dtype=complex), series.astype(np.complex64)
     some = series[:, :: max(1, series.shape[1] // _MODE_STEPS)]
     size, vectors = np.linalg.eigh(some @ np.conj(some.T))
     left_out = np.cumsum(np.maximum(size, 0.0))

@@ -120,7 +120,7 @@ class Street:
             source_nodes=np.arange(3),
             source_v=self.source * SOURCE,
             ports=ports,
-            elements=pd.DataFrame({"kind": "line"}, index=pd.Index(lines)),
+            elements=pd.DataFrame({"kind": "line", "rating": np.nan}, pd.Index(lines)),
             terminals=terminals,
             terminal_y=sp.csr_array(np.vstack(rows)),
         )
