@@ -289,6 +289,7 @@ def hosting(
     from gridsite.feeder.meter_options import MeterOptions
     from gridsite.feeder.taps import TapControl
     from gridsite.feeder.typical_days import TYPICAL_NOTE
+    from gridsite.hosting.headroom_files import HeadroomFiles
     from gridsite.hosting.limits import Limits
     from gridsite.rating import AmbientChoice, LoadChoice, rate_feeder
     from gridsite.report import hosting_table, joint_table, write_results
@@ -314,6 +315,9 @@ def hosting(
     given = None if ratings is None else read_ratings(ratings)
     if taps is Taps.frozen and (tap_target is not None or tap_deadband is not None):
         msg = "--tap-target and --tap-deadband need --taps acting"
+        raise ConfigError(msg)
+    if ica is not None and steps is not Steps.year:
+        msg = f"--ica takes its 576 hours from a whole year; leave out --steps {steps}"
         raise ConfigError(msg)
     control = TapControl(target_pu=tap_target, deadband_pu=tap_deadband)
     options = MeterOptions(
@@ -355,8 +359,9 @@ def hosting(
             battery_kw=battery_kw,
             levels=_shares(levels),
             ageing=None if ambient is None else AmbientChoice(file=str(ambient)),
-            envelope=Path(scratch, "envelope.nc") if envelope or ica else None,
-            typical_hours=(Path(scratch, "ica.csv"), ica.date()) if ica else None,
+            files=HeadroomFiles.within(Path(scratch), ica.date() if ica else None)
+            if envelope or ica
+            else None,
             progress=tell,
         )
         if steps is Steps.typical:
@@ -516,9 +521,9 @@ def _run(path: Path, out: Path, *, overwrite: bool) -> None:
 
     study = Study.read(path)
     check_folder(out, overwrite=overwrite)
-    with _progress() as tell:
-        result = run_study(study, progress=tell)
-    folder = result.write(out, overwrite=overwrite)
+    with TemporaryDirectory() as scratch, _progress() as tell:
+        result = run_study(study, scratch=Path(scratch), progress=tell)
+        folder = result.write(out, overwrite=overwrite)
     console = Console()
     console.print(summary_table(result.results))
     console.print(comparison_table(result.results))

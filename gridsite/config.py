@@ -9,6 +9,7 @@ relative to the study file.
 from __future__ import annotations
 
 import tomllib
+from datetime import date  # noqa: TC003 - pydantic reads it
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -256,6 +257,13 @@ class HostingSection(Section):
     battery_kwh: NotNegative = 0.0
     battery_kw: Positive | None = None
     levels: list[Annotated[float, Field(ge=0.5, le=1.0)]] = []
+
+
+class StudyHostingSection(HostingSection):
+    """What a study writes of the headroom of every step, beside it."""
+
+    envelope: bool = False
+    analysis_date: date | None = None
 
 
 class AmbientSection(Section):
@@ -539,6 +547,7 @@ class RatingConfig(Section):
 class StudyConfig(RatingConfig):
     """A whole study file."""
 
+    hosting: StudyHostingSection = StudyHostingSection()
     feeder: FeederSection
     buildings: BuildingsSection
     users: UsersSection
@@ -679,6 +688,9 @@ class FleetStudyConfig(StudyConfig):
             raise ValueError(msg)
         if self.fleet.assume_line_a is not None:
             msg = "fleet.assume_line_a: give feeder.assume_line_a where units are given"
+            raise ValueError(msg)
+        if self.hosting.envelope or self.hosting.analysis_date:
+            msg = "hosting.envelope, hosting.analysis_date: a fleet writes neither"
             raise ValueError(msg)
         return self
 

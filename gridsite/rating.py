@@ -35,8 +35,6 @@ from gridsite.hosting.capacity import (
     hosting_capacity,
     own_connections,
 )
-from gridsite.hosting.envelope_dataset import read_envelope
-from gridsite.hosting.ica import feeder_loads, write_ica
 from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.thermal import ThermalModel
@@ -53,11 +51,11 @@ from gridsite.results import (
 from gridsite.schemas import SCHEMA_VERSION
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Sequence
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
+    from gridsite.hosting.headroom_files import HeadroomFiles
 
 
 #: Width of the interval that holds a firm capacity. [kW]
@@ -332,8 +330,7 @@ def rate_feeder(
     battery_kwh: float = 0.0,
     battery_kw: float | None = None,
     levels: Sequence[float] = (),
-    envelope: Path | None = None,
-    typical_hours: tuple[Path, dt.date] | None = None,
+    files: HeadroomFiles | None = None,
     progress: Callable[[float, str], None] | None = None,
 ) -> Results:
     """
@@ -375,11 +372,8 @@ def rate_feeder(
         Power of that battery; the unit's rating by default. [kW]
     levels : sequence of float, optional
         Levels of flexible capacity beside the usual ones. [-]
-    envelope : pathlib.Path, optional
-        File (netCDF) that takes the headroom of every step.
-    typical_hours : (pathlib.Path, datetime.date), optional
-        File (Parquet or CSV) that takes the 576-hour table, and its date; it
-        needs ``envelope``.
+    files : HeadroomFiles, optional
+        Where the headroom of every step and the 576-hour table go.
     progress : callable, optional
         Called with the share done and a text.
 
@@ -402,6 +396,8 @@ def rate_feeder(
         controls=controls,
         ageing=ageing,
     )
+    if files is not None:
+        files.check(grid)
     feeder = grid.feeder
     connections = own_connections(feeder)
     if service_a is not None:
@@ -422,15 +418,9 @@ def rate_feeder(
         battery_kw=battery_kw,
         levels=levels,
         grid=grid,
-        envelope=envelope,
+        envelope=None if files is None else files.envelope,
         progress=progress,
     )
-    files = [] if envelope is None else [envelope]
-    if envelope is not None and typical_hours is not None:
-        path, day = typical_hours
-        with read_envelope(envelope) as headroom:
-            drawn = feeder_loads(feeder, grid.profiles)
-            files.append(write_ica(path, headroom, hosting, drawn, analysis_date=day))
     replay = replay_loads(feeder, grid.profiles, pd.Series(dtype=float), grid=grid)
     together = None
     if joint:
@@ -458,7 +448,7 @@ def rate_feeder(
         connections=connections,
         hosting=hosting,
         elements=element_table(feeder, replay),
-        files={path.name: path for path in files},
+        files={} if files is None else files.finish(grid, hosting),
         joint=None if together is None else together.table,
         joint_splits=None if together is None else together.splits,
         findings=findings,

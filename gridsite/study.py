@@ -37,6 +37,7 @@ from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.headroom_files import HeadroomFiles
 from gridsite.hosting.limits import Limits
 from gridsite.place_inputs import study_demand, study_energy, study_places
 from gridsite.places import read_areas
@@ -67,6 +68,7 @@ from gridsite.untrusted import read_table
 if TYPE_CHECKING:
     import geopandas as gpd
 
+    from gridsite.config import StudyHostingSection
     from gridsite.feeder.model import Feeder
     from gridsite.hosting.ac_replay import LoadReplay
 
@@ -546,7 +548,9 @@ class Run:
         return siting_map(self.results, path)
 
 
-def run_study(study: Study, *, progress: Progress = _silent) -> Run:
+def run_study(
+    study: Study, *, scratch: Path | None = None, progress: Progress = _silent
+) -> Run:
     """
     Run a study from its files to a verified plan.
 
@@ -554,6 +558,9 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     ----------
     study : Study
         The study.
+    scratch : pathlib.Path, optional
+        Folder for the envelope and the 576-hour table until `Run.write` moves them;
+        needed where the study asks for them.
     progress : callable, optional
         Called with the share done, in [0, 1], and a text.
 
@@ -575,6 +582,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         If no plan meets the requirements, or the solver failed.
     """
     began = time.perf_counter()
+    files = _headroom_files(study.config.hosting, scratch)
     progress(0.0, "reading the feeder")
     feeder = study.feeder()
     limits = study.limits(feeder)
@@ -586,6 +594,8 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
     demand, areas = study_demand(study.config, study.path), study.areas()
     grids = study.grids(feeder)
     grid = grids.heaviest
+    if files is not None:
+        files.check(grid)
     study = study.with_energy(grid.profiles.time)
     connections = with_estimates(places.connections, grid.profiles)
     places = replace(places, connections=connections)
@@ -593,6 +603,7 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         study,
         grid,
         places.connections,
+        envelope=None if files is None else files.envelope,
         progress=lambda share, text: progress(0.1 + 0.45 * share, text),
     )
     buildings = _with_feeder(places.buildings, hosting, feeder)
@@ -640,8 +651,21 @@ def run_study(study: Study, *, progress: Progress = _silent) -> Run:
         findings=findings,
         seconds=time.perf_counter() - began,
     )
+    if files is not None:
+        results = replace(results, files=files.finish(grid, hosting))
     progress(1.0, "done")
     return Run(study=study, results=results, plan=hybrid, replay=replay)
+
+
+def _headroom_files(
+    section: StudyHostingSection, scratch: Path | None
+) -> HeadroomFiles | None:
+    if not section.envelope and section.analysis_date is None:
+        return None
+    if scratch is None:
+        msg = "hosting.envelope, hosting.analysis_date: give run_study a scratch folder"
+        raise ConfigError(msg)
+    return HeadroomFiles.within(scratch, section.analysis_date)
 
 
 def _rated(
@@ -649,6 +673,7 @@ def _rated(
     grid: GridCase,
     connections: pd.DataFrame,
     *,
+    envelope: Path | None = None,
     progress: Progress = _silent,
 ) -> pd.DataFrame:
     """Return what each connection can host."""
@@ -663,6 +688,7 @@ def _rated(
         battery_kw=study.config.hosting.battery_kw,
         levels=study.config.hosting.levels,
         grid=grid,
+        envelope=envelope,
         progress=progress,
     )
 
