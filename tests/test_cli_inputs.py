@@ -165,4 +165,7 @@ class TestPictures:
         filled = pd.DataFrame(data=False, index=time, columns=kw.columns)
         filled.iloc[24:36, 0] = True
         _, lower = meters_figure(kw, filled).axes
-        assert lower.lines[0].get_ydata().tolist() == [0.0, 25.0, 0.0]
+        line = lower.lines[0]
+        assert line.get_ydata().tolist() == [0.0, 25.0, 0.0, 0.0]
+        days = np.diff(line.get_xdata()) / np.timedelta64(1, "D")
+        assert days.tolist() == [1.0, 1.0, 1.0]  # the last day is seen too

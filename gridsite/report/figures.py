@@ -242,16 +242,20 @@ def deployment(results: Results) -> Figure:
     months = table["start_months"].to_numpy(dtype=float)
     length = months[-1] - months[-2] if len(months) > 1 else 12.0
     edges = np.append(months, months[-1] + length)
-    for column, words, style, colour in (
-        ("demand_it_kw", "needed", ":", "0.4"),
-        ("served_it_kw", "served", "-", "black"),
-        ("served_by_buildings_it_kw", "served at buildings", "--", "0.3"),
+    for column, words, style, colour, width in (
+        ("demand_it_kw", "needed", "-", "0.75", 5.0),  # seen where all is served too
+        ("served_it_kw", "served", "-", "black", 1.5),
+        ("served_by_buildings_it_kw", "served at buildings", "--", "0.3", 1.5),
     ):
         values = np.append(table[column].to_numpy(dtype=float), np.nan)
         values[-1] = values[-2]
-        axes.step(
-            edges, values, where="post", label=words, linestyle=style, color=colour
-        )
+        look: dict[str, Any] = {
+            "label": words,
+            "linestyle": style,
+            "color": colour,
+            "lw": width,
+        }
+        axes.step(edges, values, where="post", **look)
     axes.set_ylim(bottom=0.0)
     axes.set_xlabel("months from now")
     axes.set_ylabel("computing power [kW]")

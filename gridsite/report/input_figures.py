@@ -102,14 +102,23 @@ def meters_figure(kw: pd.DataFrame, filled: pd.DataFrame) -> Figure:
     day: Any = kw.index.normalize()  # type: ignore[attr-defined]
     total = kw.sum(axis=1).groupby(day)
     dates = total.mean().index.tz_localize(None)  # type: ignore[attr-defined]
-    low, high = total.min().to_numpy(), total.max().to_numpy()
-    upper.fill_between(dates, low, high, color=_BLUE, alpha=0.25, step="post")
-    upper.step(dates, total.mean().to_numpy(), where="post", color=_BLUE)
+    edges = dates.append(dates[-1:] + pd.Timedelta(days=1))  # the last day has a width
+    mean, low, high, share = (
+        np.append(days, days.iloc[-1])
+        for days in (
+            total.mean(),
+            total.min(),
+            total.max(),
+            100.0 * filled.mean(axis=1).groupby(day).mean(),
+        )
+    )
+    upper.fill_between(edges, low, high, color=_BLUE, alpha=0.25, step="post")
+    upper.step(edges, mean, where="post", color=_BLUE)
     upper.set_ylabel("all meters [kW]")
     upper.set_title(f"{kw.shape[1]:,} meters: daily mean, lowest and highest step")
-    share = 100.0 * filled.mean(axis=1).groupby(day).mean()
-    lower.step(dates, share.to_numpy(), where="post", color=_ORANGE)
+    lower.step(edges, share, where="post", color=_ORANGE)
     lower.set_ylabel("filled [%]")
+    lower.set_xlabel(f"days in {kw.index.tz}")  # type: ignore[attr-defined]
     lower.set_ylim(bottom=0.0)
     figure.autofmt_xdate()
     return figure
