@@ -38,6 +38,7 @@ from gridsite.feeder.kernels import fill_power, solve_states, threads_worth
 from gridsite.feeder.model import load_models
 
 if TYPE_CHECKING:
+    import pandas as pd
     from numpy.typing import NDArray
 
     from gridsite.feeder.model import Feeder
@@ -359,7 +360,12 @@ class Block:
         )
 
 
-def block_states(block: Block, profiles: Profiles, tan_phi: float = 0.0) -> States:
+def block_states(
+    block: Block,
+    profiles: Profiles,
+    tan_phi: float = 0.0,
+    added_kw: pd.Series[float] | None = None,
+) -> States:
     """
     Return a block's loads in per unit.
 
@@ -371,6 +377,8 @@ def block_states(block: Block, profiles: Profiles, tan_phi: float = 0.0) -> Stat
         On all ports of its feeder.
     tan_phi : float, default 0.0
         Reactive over active power of added loads. [-]
+    added_kw : pandas.Series of float, optional
+        Added at every step, by port; 0 where a port is not named. [kW]
 
     Returns
     -------
@@ -378,13 +386,17 @@ def block_states(block: Block, profiles: Profiles, tan_phi: float = 0.0) -> Stat
         Of all steps.
     """
     ports = block.ports
+    spread = np.zeros(len(ports))
+    if added_kw is not None:
+        added = added_kw.reindex(profiles.port_ids[ports]).fillna(0.0)
+        spread = np.asarray(added, dtype=np.float64) / block.base_kva
     return States(
         p_shapes=np.ascontiguousarray(profiles.p_shapes, dtype=np.float64),
         q_shapes=np.ascontiguousarray(profiles.q_shapes, dtype=np.float64),
         shape_of_port=profiles.shape_of_port[ports].astype(np.int64),
         p_scale=profiles.p_scale_kw[ports] / block.base_kva,
         q_scale=profiles.q_scale_kvar[ports] / block.base_kva,
-        spread=np.zeros(len(ports)),
+        spread=spread,
         tan_phi=tan_phi,
         drive=profiles.source_factor,
     )

@@ -195,11 +195,7 @@ def split_feeder(
         return None
     heads = np.array([leaf.head for leaf in leaves])
     block = Block(feeder, feeder_id)
-    states = block_states(block, profiles, tan_phi)
-    if added_kw is not None:
-        inside = feeder.ports.index[block.ports]
-        spread = np.asarray(added_kw.reindex(inside).fillna(0.0), dtype=np.float64)
-        states = replace(states, spread=spread / block.base_kva)
+    states = block_states(block, profiles, tan_phi, added_kw)
     v_head, current, converged = _solve(feeder, block, states, leaves)
     if strict and not converged.all():
         failed = profiles.time[~converged]

@@ -249,10 +249,7 @@ def _planned_voltages(
     case: BaseCase, moved: Feeder, drawn: Profiles, added_kw: pd.Series[float]
 ) -> NDArray[np.complex128]:
     """Return voltages of a part with a plan's loads, and its source moved by them."""
-    states = block_states(case.block, drawn, case.tan_phi)
-    names = case.feeder.ports.index[case.block.ports]
-    spread = np.asarray(added_kw.reindex(names).fillna(0.0), dtype=np.float64)
-    states = replace(states, spread=spread / case.block.base_kva)
+    states = block_states(case.block, drawn, case.tan_phi, added_kw)
     if drawn.source_factor is not None:
         shift = moved.source_v[0] / case.feeder.source_v[0]
         states = replace(states, drive=drawn.source_factor * shift)
