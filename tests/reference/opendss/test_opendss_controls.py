@@ -242,3 +242,71 @@ def test_a_start_outside_the_range_is_refused() -> None:
         let_controls_act(
             feeder, part_of(feeder), scaled(feeder, np.ones(1)), start=start
         )
+
+
+def minutes(feeder: Feeder, multiples: np.ndarray) -> Profiles:
+    """Return the file's load times each of some multiples, a minute each."""
+    hours = scaled(feeder, multiples)
+    time = pd.date_range("2023-01-01", periods=len(multiples), freq="min", tz="UTC")
+    return replace(hours, time=time)
+
+
+def test_dead_time_of_capacitors_is_that_of_opendss(tmp_path: Path) -> None:
+    master = tmp_path / "master.dss"
+    text = (HERE / "ieee13.dss").read_text().replace("x=9\n", "x=9 delay=60\n")
+    control = (
+        "new capcontrol.c675 capacitor=675 element=line.692675 type=voltage "
+        "ptratio=20 onsetting=118 offsetting=124 delay=15 deadtime=300\n"
+    )
+    master.write_text(text.replace("set voltagebases", control + "set voltagebases"))
+    feeder, engine = read_feeder(master), engine_on(master)
+    assert [c.dead_time for c in feeder.controls if c.kind == "capacitor"] == [300.0]
+    filed = [control.position for control in feeder.controls]
+    multiples = np.random.default_rng(4).uniform(0.2, 1.1, 60)
+    drawn = minutes(feeder, multiples)
+    course = let_controls_act(feeder, part_of(feeder), drawn)
+    stands(engine, feeder, filed)
+
+    def solve(step: int) -> None:
+        solution = engine.ActiveCircuit.Solution
+        solution.LoadMult = float(multiples[step])
+        solution.Hour, solution.Seconds = 24, 60.0 * step
+        solution.Solve()
+
+    count, worst = unequal(course, engine, feeder, solve)
+    assert count == 0
+    assert worst < 1e-6
+    hasty = [replace(control, dead_time=0.0) for control in feeder.controls]
+    other = let_controls_act(
+        replace(feeder, controls=tuple(hasty)), part_of(feeder), drawn
+    )
+    assert (other.positions != course.positions).any()
+
+
+@pytest.mark.parametrize(
+    ("edit", "why"),
+    [
+        ("regcontrol.reg1.LDC_Z=2", "drop compensation by LDC_Z"),
+        ("regcontrol.reg1.cogen=yes", "cogeneration mode"),
+        ("regcontrol.reg1.reversible=yes", "reversible"),
+        ("regcontrol.reg1.inversetime=yes", "inverse time"),
+        ("new swtcontrol.s switchedobj=line.671692 switchedterm=1", "not modelled"),
+        (
+            "new capcontrol.c capacitor=d element=line.692675 type=voltage",
+            "connected in delta",
+        ),
+    ],
+)
+def test_controls_that_are_not_modelled_are_named(
+    edit: str, why: str, tmp_path: Path
+) -> None:
+    master = tmp_path / "master.dss"
+    more = "new capacitor.d bus1=633 phases=3 kvar=50 kv=4.16 conn=delta\n" + edit
+    text = (HERE / "ieee13.dss").read_text()
+    master.write_text(text.replace("set voltagebases", more + "\nset voltagebases"))
+    feeder = read_feeder(master)
+    (note,) = [note for note in feeder.notes if "stay frozen even" in note]
+    assert why in note
+    name = edit.removeprefix("new ").split()[0].split("=")[0]
+    assert ".".join(name.split(".")[:2]) in note
+    assert all(control.name not in note for control in feeder.controls)
