@@ -9,6 +9,7 @@ import pandas as pd
 from gridsite.check_energy import energy_bill
 from gridsite.errors import ConfigError
 from gridsite.explain_run import repeated_study
+from gridsite.feeder.candidate_ports import with_candidate_ports
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.place_inputs import study_demand
 from gridsite.siting import check_plan, empty_table, recomputed_cost
@@ -18,6 +19,7 @@ from gridsite.siting_upgrades import feeder_after, services_of
 from gridsite.study import lifted_hosting, siting_problem
 
 if TYPE_CHECKING:
+    from gridsite.feeder.model import Feeder
     from gridsite.report import Results
     from gridsite.study import Study
 
@@ -64,7 +66,7 @@ def check_run(results: Results) -> pd.DataFrame:
         raise ConfigError(msg)
     study = repeated_study(results)
     demand = study_demand(study.config, study.path)
-    grids = study.grids(study.feeder())
+    grids = study.grids(_feeder(study, results))
     time = grids.heaviest.profiles.time
     bill = energy_bill(study.config, study.path, results, time)
     study = study.with_energy(time)
@@ -94,9 +96,14 @@ def check_run(results: Results) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True) if parts else found
 
 
+def _feeder(study: Study, results: Results) -> Feeder:
+    """Return the study's feeder with every port that a unit may stand at."""
+    return with_candidate_ports(study.feeder(), results.connections["port_id"])
+
+
 def _replayed(study: Study, results: Results) -> list[pd.DataFrame]:
     """Return what a replay of every period newly breaks or worsens."""
-    feeder = study.feeder()
+    feeder = _feeder(study, results)
     plan = results.plan if results.plan is not None else empty_table("plan")
     at_ports = plan[plan["port_id"] != ""]
     found = []

@@ -76,6 +76,16 @@ class Controls(StrEnum):
     acting = "acting"
 
 
+class Phase(StrEnum):
+    """On which phase a unit stands."""
+
+    known = "known"
+    worst = "worst"
+    best = "best"
+    sampled = "sampled"
+    legs = "12"
+
+
 class Place(StrEnum):
     """The studies that come with gridsite."""
 
@@ -251,6 +261,14 @@ def hosting(
     criteria: Annotated[
         str | None, typer.Option(help="Comma-separated criteria in force.")
     ] = None,
+    phase: Annotated[
+        Phase,
+        typer.Option(
+            help="Of the unit, where the file has phases. known: as filed; worst, "
+            "best, sampled: any, one row per load; 12: both legs (240 V)."
+        ),
+    ] = Phase.known,
+    seed: Annotated[int, typer.Option(help="Of --phase sampled.")] = 0,
     joint: Annotated[  # noqa: FBT002
         bool, typer.Option("--joint", help="Rate the connections together too.")
     ] = False,
@@ -353,6 +371,8 @@ def hosting(
             assume_line_a=assume_line_a,
             taps=control if taps is Taps.acting else None,
             controls=controls.value,
+            phase=phase.value,
+            seed=seed,
             joint=joint,
             min_power_share=min_power_share,
             battery_kwh=battery_kwh,

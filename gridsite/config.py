@@ -277,6 +277,29 @@ class AmbientSection(Section):
     pue: Points = []
 
 
+#: Where a unit stands: on given phases, on those of its building's connection as
+#: filed (known), on any by a rule, or across both legs of a split-phase service (12).
+UnitPhases = Literal[
+    "ABC",
+    "A",
+    "B",
+    "C",
+    "AB",
+    "BC",
+    "CA",
+    "1",
+    "2",
+    "12",
+    "known",
+    "worst",
+    "best",
+    "sampled",
+]
+
+#: Rules by which a building has one row of the hosting table, of whatever phase.
+_ANY_PHASE = ("worst", "best", "sampled")
+
+
 class UnitSection(Section):
     """A kind of unit for buildings."""
 
@@ -285,7 +308,7 @@ class UnitSection(Section):
     it_kw: Positive
     pue: Annotated[float, Field(ge=1.0)]
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
-    phases: Literal["ABC"] = "ABC"  # the feeder model is balanced
+    phases: UnitPhases = "ABC"
     footprint_m2: Positive
     it_capital: NotNegative
     infrastructure_capital: NotNegative
@@ -638,6 +661,13 @@ class StudyConfig(RatingConfig):
             if len(values) > 1:
                 msg = f"units: {name} differs ({values}); give all units the same"
                 raise ValueError(msg)
+        phases = {unit.phases for unit in self.units}
+        if len(phases) > 1 and phases.intersection(_ANY_PHASE):
+            msg = (
+                f"units: phases {sorted(phases)}; worst, best and sampled choose one "
+                "phase for all units of a building: give all units the same"
+            )
+            raise ValueError(msg)
         known = {unit.unit for unit in self.units}
         unknown = sorted(set(self.economics.host_payment_per_unit_year) - known)
         if unknown:

@@ -11,6 +11,7 @@ import numpy as np
 
 from gridsite.config import StudyConfig
 from gridsite.errors import ConfigError, DataError
+from gridsite.feeder.candidate_ports import with_candidate_ports
 from gridsite.hosting.explain import Explanation, explain_capacity
 from gridsite.rating import repeated_case
 from gridsite.results import input_hashes
@@ -136,10 +137,12 @@ def repeated_grid(results: Results) -> GridCase:
         If an input has changed or is gone, or the run does not say what it was.
     """
     check_inputs(results)
+    ports = results.connections["port_id"]
     if "study" not in results.manifest["options"]:
-        return repeated_case(results.manifest)
+        return repeated_case(results.manifest, ports)
     study = repeated_study(results)
-    return study.grid(study.feeder(), background=max(study.background_factors()))
+    feeder = with_candidate_ports(study.feeder(), ports)
+    return study.grid(feeder, background=max(study.background_factors()))
 
 
 def repeated_study(results: Results) -> Study:

@@ -220,6 +220,8 @@ def _rate(config: FleetConfig, folder: Path, source: str) -> Results:
         choose_loads=loads,
         limits=_study(config, folder).limits,
         power_factor=config.fleet.power_factor,
+        committed=_study(config, folder).committed(),
+        committed_power_factor=config.committed.power_factor,
         assume_line_a=config.fleet.assume_line_a,
         service_a=config.service.amps if config.service else None,
         ageing=_study(config, folder).ambient(),

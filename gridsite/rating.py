@@ -8,21 +8,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import geopandas as gpd
+import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.assumed_ratings import rating_table, with_ratings
+from gridsite.feeder.candidate_ports import (
+    CANDIDATE,
+    LEGS,
+    load_name,
+    with_candidate_ports,
+)
 from gridsite.feeder.checks import check_feeder
 from gridsite.feeder.load_growth import (
     committed_loads,
     grown,
-    with_committed,
     with_committed_ports,
     without_generation,
 )
+from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meter_profiles import read_loads
-from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.feeder.typical_days import typical_steps
@@ -37,6 +43,12 @@ from gridsite.hosting.capacity import (
 )
 from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.phases import (
+    CHOSEN,
+    chosen_connections,
+    phase_capacity,
+    unit_connections,
+)
 from gridsite.hosting.thermal import ThermalModel
 from gridsite.report import Results
 from gridsite.results import (
@@ -49,9 +61,10 @@ from gridsite.results import (
     with_estimates,
 )
 from gridsite.schemas import SCHEMA_VERSION
+from gridsite.units import SQRT3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
@@ -94,9 +107,7 @@ class LoadChoice:
         if steps is None:
             steps = "snapshot" if feeder.profiles is None else "year"
         if steps == "snapshot":
-            return constant_profiles(
-                ports.index, ports["p_kw"].to_numpy(), ports["q_kvar"].to_numpy()
-            )
+            return snapshot_profiles(feeder)
         if feeder.profiles is None:
             msg = (
                 f"{feeder.name} has no profiles; give --profiles FILE or "
@@ -193,11 +204,13 @@ def feeder_case(
     power_factor: float = 0.98,
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
+    committed_power_factor: float = 0.95,
     ratings: pd.DataFrame | None = None,
     assume_line_a: float | None = None,
     taps: TapControl | None = None,
     controls: str = "frozen",
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
+    ports: Callable[[Feeder], Iterable[str]] | None = None,
 ) -> tuple[GridCase, pd.DataFrame]:
     """
     Return the base cases of a feeder that is to be rated, and what is wrong with it.
@@ -216,6 +229,8 @@ def feeder_case(
         Background load over that of the profiles. [-]
     committed : pandas.DataFrame, optional
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
+    committed_power_factor : float, default 0.95
+        Of those, lagging. [-]
     ratings : pandas.DataFrame, optional
         Ratings by element or code (`gridsite.feeder.assumed_ratings.rating_table`).
     assume_line_a : float, optional
@@ -226,6 +241,8 @@ def feeder_case(
         Whether regulators and capacitors stand as filed or act from step to step.
     ageing : callable, optional
         Takes the time steps, returns what transformers age by; not checked without.
+    ports : callable, optional
+        Takes the feeder, returns ports for units beside those of the file.
 
     Returns
     -------
@@ -238,13 +255,15 @@ def feeder_case(
     if ratings is not None or assume_line_a is not None:
         feeder = with_ratings(feeder, ratings, line_a=assume_line_a)
     if committed is not None:
-        feeder = with_committed_ports(feeder, committed)
+        feeder = with_committed_ports(
+            feeder, committed, power_factor=committed_power_factor
+        )
+    if ports is not None:
+        feeder = with_candidate_ports(feeder, ports(feeder))
     if callable(limits):
         limits = limits(feeder)
     findings = checked_feeder(feeder, limits)
     loads = grown(choose_loads(feeder), growth, feeder=feeder)
-    if committed is not None:
-        loads = with_committed(loads, committed)
     grid = GridCase(
         feeder,
         loads,
@@ -257,7 +276,7 @@ def feeder_case(
     return grid, findings
 
 
-def repeated_case(manifest: dict[str, Any]) -> GridCase:
+def repeated_case(manifest: dict[str, Any], ports: Iterable[str]) -> GridCase:
     """
     Return the base cases of a run of `rate_feeder` again.
 
@@ -265,6 +284,8 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
     ----------
     manifest : dict
         That of the run; its input files must not have changed.
+    ports : iterable of str
+        Its connections, some of which may not be of the file.
 
     Returns
     -------
@@ -302,11 +323,13 @@ def repeated_case(manifest: dict[str, Any]) -> GridCase:
         power_factor=options["power_factor"],
         growth=options["growth"],
         committed=None if queue is None else committed_loads(pd.DataFrame(queue)),
+        committed_power_factor=options.get("committed_power_factor", 0.95),
         ratings=None if given is None else rating_table(pd.DataFrame(given)),
         assume_line_a=options.get("assume_line_a"),
         taps=None if taps is None else TapControl(**taps),
         controls=options.get("controls", "frozen"),
         ageing=ambient,
+        ports=lambda _: ports,
     )
     return grid
 
@@ -320,11 +343,14 @@ def rate_feeder(
     service_a: float | None = None,
     growth: float = 1.0,
     committed: pd.DataFrame | None = None,
+    committed_power_factor: float = 0.95,
     ratings: pd.DataFrame | None = None,
     assume_line_a: float | None = None,
     taps: TapControl | None = None,
     controls: str = "frozen",
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
+    phase: str = "known",
+    seed: int = 0,
     joint: bool = False,
     min_power_share: float = 0.0,
     battery_kwh: float = 0.0,
@@ -352,6 +378,8 @@ def rate_feeder(
         Background load over that of the profiles. [-]
     committed : pandas.DataFrame, optional
         Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
+    committed_power_factor : float, default 0.95
+        Of those, lagging. [-]
     ratings : pandas.DataFrame, optional
         Ratings by element or code (`gridsite.feeder.assumed_ratings.rating_table`).
     assume_line_a : float, optional
@@ -362,6 +390,12 @@ def rate_feeder(
         Whether regulators and capacitors stand as filed or act from step to step.
     ageing : callable, optional
         Takes the time steps, returns what transformers age by (`AmbientChoice`).
+    phase : {"known", "worst", "best", "sampled", "12"}
+        Where the unit stands on a feeder with phases
+        (`gridsite.hosting.phases.unit_connections`). Unless ``known``, the connections
+        of one load are one building.
+    seed : int, default 0
+        Of the phases that are sampled.
     joint : bool, default False
         Rate the connections together too (`joint_capacity`).
     min_power_share : float, default 0.0
@@ -382,6 +416,9 @@ def rate_feeder(
     Results
         Hosting capacity and elements, without a siting.
     """
+    if phase in CHOSEN and files is not None:
+        msg = f"phase {phase!r}: the envelope is that of given phases; take known or 12"
+        raise ConfigError(msg)
     began = time.perf_counter()
     grid, findings = feeder_case(
         source,
@@ -390,22 +427,20 @@ def rate_feeder(
         power_factor=power_factor,
         growth=growth,
         committed=committed,
+        committed_power_factor=committed_power_factor,
         ratings=ratings,
         assume_line_a=assume_line_a,
         taps=taps,
         controls=controls,
         ageing=ageing,
+        ports=lambda model: _connections(model, phase)["port_id"],
     )
     if files is not None:
         files.check(grid)
     feeder = grid.feeder
-    connections = own_connections(feeder)
+    connections = _connections(feeder, phase)
     if service_a is not None:
-        node = feeder.load_ports["node"].to_numpy()
-        volts = feeder.nodes["voltage_kv"].to_numpy()[node] * 1e3
-        connections = connections.assign(
-            service_a=service_a, service_v=volts, assumed=True
-        )
+        connections = _serviced(feeder, connections, service_a)
     connections = with_estimates(connections, grid.profiles)
     hosting = hosting_capacity(
         feeder,
@@ -421,6 +456,9 @@ def rate_feeder(
         envelope=None if files is None else files.envelope,
         progress=progress,
     )
+    if phase in CHOSEN:
+        hosting = phase_capacity(hosting, rule=phase, seed=seed)
+        connections = chosen_connections(connections, hosting)
     replay = replay_loads(feeder, grid.profiles, pd.Series(dtype=float), grid=grid)
     together = None
     if joint:
@@ -444,7 +482,7 @@ def rate_feeder(
         summary["joint"] = together.total
     summary |= profile_summary(grid.profiles)
     return Results(
-        buildings=_load_buildings(feeder),
+        buildings=_load_buildings(feeder, connections),
         connections=connections,
         hosting=hosting,
         elements=element_table(feeder, replay),
@@ -471,10 +509,13 @@ def rate_feeder(
                 "committed": None
                 if committed is None
                 else committed.to_dict("records"),
+                "committed_power_factor": committed_power_factor,
                 "ratings": None if ratings is None else _records(ratings),
                 "assume_line_a": assume_line_a,
                 "taps": None if taps is None else asdict(taps),
                 "controls": controls,
+                "phase": phase,
+                "seed": seed,
                 "joint": joint,
                 "min_power_share": min_power_share,
                 "battery_kwh": battery_kwh,
@@ -514,18 +555,45 @@ def _inputs(source: str, choose_loads: object, ageing: object) -> dict[str, Any]
     return {"folder": str(folder), "inputs": input_hashes(names, folder)}
 
 
-def _load_buildings(feeder: Feeder) -> gpd.GeoDataFrame:
-    """Return a building without a roof at every load."""
-    points = feeder.connection_points()
-    located = points.geometry.x.notna()
+def _connections(feeder: Feeder, phase: str) -> pd.DataFrame:
+    """Return where units may stand; one building per load unless as filed."""
+    own = own_connections(feeder)
+    if phase == "known":
+        return own
+    own = own.assign(building_id=own["port_id"].map(load_name))
+    return unit_connections(feeder, own, phase)[1]
+
+
+def _serviced(
+    feeder: Feeder, connections: pd.DataFrame, service_a: float
+) -> pd.DataFrame:
+    """Return connections with one fuse at the voltage between their conductors."""
+    node = feeder.ports.loc[connections["port_id"], "node"].to_numpy()
+    volts = feeder.nodes["voltage_kv"].to_numpy()[node] * 1e3
+    phases = connections["phases"].astype(str)
+    volts = np.where(phases.str.len() == 1, volts / SQRT3, volts)
+    volts = np.where(phases == LEGS, 2.0 * volts / SQRT3, volts)
+    # on a phase that the file does not name the service is that of the filed row
+    other = connections["port_id"].str.endswith(CANDIDATE) & (phases != LEGS)
+    return connections.assign(
+        service_a=np.where(other, np.nan, service_a), service_v=volts, assumed=True
+    )
+
+
+def _load_buildings(feeder: Feeder, connections: pd.DataFrame) -> gpd.GeoDataFrame:
+    """Return a building without a roof at the first connection of each."""
+    first = connections.drop_duplicates("building_id")
+    ports = feeder.ports.loc[first["port_id"]]
+    points = gpd.GeoSeries.from_xy(ports["lon"], ports["lat"], crs="EPSG:4326")
+    located = np.isfinite(ports["lon"].to_numpy(dtype=float))
     return gpd.GeoDataFrame(
         {
-            "building_id": points["port_id"],
+            "building_id": first["building_id"].to_numpy(),
             "roof_area_m2": 0.0,
             "use": "unknown",
             "access_network": "unknown",
-            "feeder_id": points["feeder_id"],
+            "feeder_id": ports["feeder_id"].to_numpy(),
         },
-        geometry=points.geometry.where(located, None),
+        geometry=points.where(located, None).to_numpy(),
         crs=points.crs,
     )

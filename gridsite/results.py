@@ -33,6 +33,13 @@ if TYPE_CHECKING:
     from gridsite.siting_inputs import SitingInputs
 
 
+#: Said of every plan on a feeder with phases.
+_PHASES_NOTE = (
+    "feeder with phases: rows of the plan give no credit for loads that relieve one "
+    "another across phases, so bound and gap hold among plans that need none"
+)
+
+
 def collect(
     config: StudyConfig,
     *,
@@ -105,6 +112,7 @@ def collect(
         "generated": config.study.generated,
         "assumptions": [
             *config.study.assumptions,
+            *([] if grid.feeder.nodes["phases"].eq("ABC").any() else [_PHASES_NOTE]),
             *assumptions(
                 grid,
                 serviced=bool(connections["service_a"].notna().any()),

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gridsite.feeder.candidate_ports import CANDIDATE
+from gridsite.hosting.phases import CHOSEN
 from gridsite.siting_groups import utility_terms
 from gridsite.siting_time import lead_periods
 
 if TYPE_CHECKING:
     import geopandas as gpd
+    from numpy.typing import NDArray
 
     from gridsite.config import CentralSection, StudyConfig, UnitSection
 
@@ -97,8 +100,7 @@ def building_options(
     owner = buildings.set_index("building_id")["utility"]
     parts = []
     for unit in config.units:
-        fits = [set(unit.phases) <= set(phases) for phases in open_to["phases"]]
-        at = open_to[np.array(fits, dtype=bool)]
+        at = open_to[fitting(unit.phases, open_to["phases"], open_to["port_id"])]
         by_roof = roof.reindex(at["building_id"]).to_numpy() // unit.footprint_m2
         by_grid = at["firm_kw"].to_numpy() // unit.rated_kw
         count = np.minimum(by_roof, by_grid).astype(int)
@@ -117,6 +119,40 @@ def building_options(
         )
         parts.append(part[part["max_units"] > 0])
     return pd.concat(parts, ignore_index=True)
+
+
+def fitting(
+    wanted: str, phases: pd.Series[str], port_ids: pd.Series[str]
+) -> NDArray[np.bool_]:
+    """
+    Return the connections at which a unit of some phases can stand.
+
+    Parameters
+    ----------
+    wanted : str
+        ``phases`` of a unit: phases, or a rule by which hosting chose them.
+    phases : pandas.Series of str
+        Of each connection.
+    port_ids : pandas.Series of str
+        Of each connection.
+
+    Returns
+    -------
+    numpy.ndarray of bool
+        Whether the phases are those of the connection; of any that the feeder file
+        names by rule ``known``, of any by the other rules.
+
+    Examples
+    --------
+    >>> at = pd.Series(["A", "12", "B"]), pd.Series(["a", "b.12?", "c"])
+    >>> fitting("known", *at).tolist(), fitting("12", *at).tolist()
+    ([True, False, True], [False, True, False])
+    """
+    if wanted in CHOSEN:
+        return np.ones(len(phases), dtype=bool)
+    if wanted == "known":
+        return ~port_ids.str.endswith(CANDIDATE).to_numpy(dtype=bool)
+    return (phases == wanted).to_numpy(dtype=bool)
 
 
 def central_options(config: StudyConfig) -> pd.DataFrame:

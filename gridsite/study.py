@@ -21,24 +21,32 @@ from gridsite.config import StudyConfig, read_config
 from gridsite.errors import ConfigError, InfeasibleError, SolveError
 from gridsite.feeder.annual_energy import annual_energy
 from gridsite.feeder.assumed_ratings import read_ratings, with_ratings
+from gridsite.feeder.candidate_ports import LEGS
 from gridsite.feeder.load_growth import (
     committed_loads,
     grown,
     read_committed,
-    with_committed,
     with_committed_ports,
     without_generation,
 )
+from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meter_profiles import read_loads
 from gridsite.feeder.port_transformers import connection_points
-from gridsite.feeder.profiles import Profiles, constant_profiles, shape_profiles
+from gridsite.feeder.profiles import Profiles, shape_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.headroom_files import HeadroomFiles
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.phases import (
+    CHOSEN,
+    chosen_connections,
+    phase_capacity,
+    unit_connections,
+    with_legs,
+)
 from gridsite.place_inputs import study_demand, study_energy, study_places
 from gridsite.places import read_areas
 from gridsite.rating import AmbientChoice, checked_feeder
@@ -206,30 +214,26 @@ class Study:
         Returns
         -------
         Profiles
-            By load, grown, with the committed loads.
+            By load, grown; committed loads are ports of their own.
 
         Raises
         ------
         ConfigError
             If the study names no profiles and the feeder file has none, or has
-            committed loads at a bus and the feeder is not that of `feeder`.
+            committed loads and the feeder is not that of `feeder`.
         """
         section, committed = self.config.profiles, self.committed()
         loads = self._loads_today(feeder)
         if section.generation == "off":
             loads = without_generation(loads, feeder)
-        at_bus = (committed["bus"] != "").any()
-        if at_bus and not feeder.ports.index.str.startswith("committed ").any():
+        known = feeder.ports.index.str.startswith("committed ").any()
+        if len(committed) and not known:
             msg = (
-                f"committed: {feeder.name} was read without the committed loads at a "
-                "bus; give them by port"
+                f"committed: {feeder.name} was read without the committed loads; take "
+                "Study.feeder()"
             )
             raise ConfigError(msg)
-        return with_committed(
-            grown(loads, section.growth_factor * background, feeder=feeder),
-            committed,
-            power_factor=self.config.committed.power_factor,
-        )
+        return grown(loads, section.growth_factor * background, feeder=feeder)
 
     def _loads_today(self, feeder: Feeder) -> Profiles:
         section, ports = self.config.profiles, feeder.load_ports
@@ -249,9 +253,7 @@ class Study:
         if section.shapes is not None:
             return self._shaped(feeder)
         if section.snapshot:
-            return constant_profiles(
-                ports.index, ports["p_kw"].to_numpy(), ports["q_kvar"].to_numpy()
-            )
+            return snapshot_profiles(feeder)
         if feeder.profiles is not None:
             return feeder.profiles
         msg = (
@@ -467,6 +469,79 @@ class Study:
             target_pu=section.tap_target_pu, deadband_pu=section.tap_deadband_pu
         )
 
+    @property
+    def phase_rule(self) -> str:
+        """
+        Return by which rule the phases of the study's units are found.
+
+        Returns
+        -------
+        str
+            ``worst``, ``best`` or ``sampled`` where the units say so, else ``known``.
+        """
+        return next(
+            (u.phases for u in self.config.units if u.phases in CHOSEN), "known"
+        )
+
+    def unit_connections(
+        self, feeder: Feeder, connections: pd.DataFrame
+    ) -> tuple[Feeder, pd.DataFrame]:
+        """
+        Return where the study's units may stand.
+
+        Parameters
+        ----------
+        feeder : Feeder
+            The electrical model.
+        connections : pandas.DataFrame
+            Contract ``connections``, of ports of the file.
+
+        Returns
+        -------
+        feeder : Feeder
+            With ports on other phases, or across the legs of split-phase services.
+        connections : pandas.DataFrame
+            Contract ``connections``.
+
+        Raises
+        ------
+        ConfigError
+            If units of one or two phases meet a balanced model, or units of three
+            phases one with phases.
+        """
+        wanted = {unit.phases for unit in self.config.units}
+        section = self.config.hosting
+        if self.phase_rule in CHOSEN and (section.envelope or section.analysis_date):
+            msg = (
+                f"units.phases {self.phase_rule!r}: the envelope is that of given "
+                'phases; give "known" or "12", or neither envelope nor analysis_date'
+            )
+            raise ConfigError(msg)
+        balanced = bool((feeder.nodes["phases"] == "ABC").any())
+        if balanced and wanted != {"ABC"}:
+            msg = (
+                f"units.phases {sorted(wanted - {'ABC'})}: the model of {feeder.name} "
+                'is balanced, with three-phase connections; give phases = "ABC", or '
+                "a feeder file with loads by phase"
+            )
+            raise ConfigError(msg)
+        if not balanced and "ABC" in wanted:
+            msg = (
+                f"units.phases 'ABC': {feeder.name} has connections of one and two "
+                'phases; give phases = "known" (as the file has them), "worst", '
+                '"best", "sampled", or "12" (240 V of split-phase services)'
+            )
+            raise ConfigError(msg)
+        if LEGS in wanted:
+            across = with_legs(feeder, connections)
+            if wanted != {LEGS}:
+                both = pd.concat([connections, across], ignore_index=True)
+                across = both.drop_duplicates(["building_id", "port_id"])
+            attrs, connections = connections.attrs, across.reset_index(drop=True)
+            connections.attrs.update(attrs)
+            return unit_connections(feeder, connections, "known")
+        return unit_connections(feeder, connections, self.phase_rule)
+
     def power_factor(self) -> float:
         """
         Return the one power factor of the study's units.
@@ -591,21 +666,23 @@ def run_study(
     places = study_places(
         study.config.buildings, study.config.service, study.path, feeder
     )
+    feeder, connections = study.unit_connections(feeder, places.connections)
     demand, areas = study_demand(study.config, study.path), study.areas()
     grids = study.grids(feeder)
     grid = grids.heaviest
     if files is not None:
         files.check(grid)
     study = study.with_energy(grid.profiles.time)
-    connections = with_estimates(places.connections, grid.profiles)
-    places = replace(places, connections=connections)
+    connections = with_estimates(connections, grid.profiles)
     hosting = _rated(
         study,
         grid,
-        places.connections,
+        connections,
         envelope=None if files is None else files.envelope,
         progress=lambda share, text: progress(0.1 + 0.45 * share, text),
     )
+    hosting, connections = _of_one_phase(study, hosting, connections)
+    places = replace(places, connections=connections)
     buildings = _with_feeder(places.buildings, hosting, feeder)
     progress(0.55, "building the siting problem")
     lifted, single = lifted_hosting(study, grids, hosting, places.connections)
@@ -666,6 +743,17 @@ def _headroom_files(
         msg = "hosting.envelope, hosting.analysis_date: give run_study a scratch folder"
         raise ConfigError(msg)
     return HeadroomFiles.within(scratch, section.analysis_date)
+
+
+def _of_one_phase(
+    study: Study, hosting: pd.DataFrame, connections: pd.DataFrame
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row per building where its phase is chosen, else the same."""
+    rule, seed = study.phase_rule, study.config.study.seed
+    if rule not in CHOSEN:
+        return hosting, connections
+    hosting = phase_capacity(hosting, rule=rule, seed=seed)
+    return hosting, chosen_connections(connections, hosting)
 
 
 def _rated(

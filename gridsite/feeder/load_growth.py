@@ -1,9 +1,9 @@
 """
 What will be drawn besides today's load: growth, and loads in the queue.
 
-Committed loads (in the queue, not built) are constant. One given by ``port`` is
-drawn at that connection, behind its service; one given by ``bus`` gets a
-connection of its own there, which is not rated.
+Committed loads (in the queue, not built) are constant power, whatever the load model
+of their neighbours. One given by ``port`` is drawn at that connection, behind its
+service; one given by ``bus`` gets a connection of its own there, which is not rated.
 """
 
 from __future__ import annotations
@@ -62,7 +62,11 @@ def grown(profiles: Profiles, factor: float, *, feeder: Feeder) -> Profiles:
     if not 0.0 < factor <= 10.0:
         msg = f"growth: {factor} is not a factor; give load then over load now, as 1.1"
         raise ConfigError(msg)
-    customer = profiles.port_ids.isin(feeder.load_ports.index)
+    ports = feeder.ports
+    mine = ports["kind"] == "load"
+    if "part_of" in ports:  # parts of a load that is a mix of models
+        mine |= ports["part_of"].fillna("").astype(str) != ""
+    customer = profiles.port_ids.isin(ports.index[mine])
     scale = np.where(customer, factor, 1.0)
     return replace(
         profiles,
@@ -168,95 +172,82 @@ def committed_loads(table: pd.DataFrame) -> pd.DataFrame:
     return out
 
 
-def with_committed(
-    profiles: Profiles, committed: pd.DataFrame, *, power_factor: float = 0.95
-) -> Profiles:
-    """
-    Return profiles with the committed loads that are given by port.
-
-    Parameters
-    ----------
-    profiles : Profiles
-        What customers draw.
-    committed : pandas.DataFrame
-        As from `committed_loads`; rows given by bus are left out.
-    power_factor : float, default 0.95
-        Of the committed loads, lagging (assumption). [-]
-
-    Returns
-    -------
-    Profiles
-        The same ports, of which some follow a shape of their own.
-
-    Raises
-    ------
-    DataError
-        If a port is unknown.
-
-    Examples
-    --------
-    >>> from gridsite.feeder.profiles import constant_profiles
-    >>> now = constant_profiles(["a", "b"], [2.0, 3.0], [0.0, 0.0])
-    >>> queue = committed_loads(pd.DataFrame({"port": ["b"], "kw": [10.0]}))
-    >>> with_committed(now, queue, power_factor=1.0).power_kw()[0]
-    array([[ 2.],
-           [13.]])
-    """
-    added = committed[committed["port"] != ""].groupby("port")["kw"].sum()
-    at = profiles.port_ids.get_indexer(added.index)
-    if (at < 0).any():
-        unknown = added.index[at < 0][:3].tolist()
-        msg = f"committed loads: no load is called {unknown}; correct the port"
-        raise DataError(msg)
-    if not len(at):
-        return profiles
-    p_kw, q_kvar = profiles.select(profiles.port_ids[at]).power_kw()
-    kw = added.to_numpy(dtype=float)[:, None]
-    shape = profiles.shape_of_port.copy()
-    p_scale, q_scale = profiles.p_scale_kw.copy(), profiles.q_scale_kvar.copy()
-    shape[at] = len(profiles.p_shapes) + np.arange(len(at))
-    p_scale[at] = q_scale[at] = 1.0
-    return replace(
-        profiles,
-        p_shapes=np.vstack([profiles.p_shapes, p_kw + kw]),
-        q_shapes=np.vstack(
-            [profiles.q_shapes, q_kvar + kw * reactive_kvar(1.0, power_factor)]
-        ),
-        shape_of_port=shape,
-        p_scale_kw=p_scale,
-        q_scale_kvar=q_scale,
-    )
-
-
 def with_committed_ports(
     feeder: Feeder, committed: pd.DataFrame, *, power_factor: float = 0.95
 ) -> Feeder:
     """
-    Return a feeder with a connection for each committed load given by bus.
+    Return a feeder that has a port for each committed load.
 
     Parameters
     ----------
     feeder : Feeder
         The model.
     committed : pandas.DataFrame
-        As from `committed_loads`; all its rows are named in the notes, those
-        given by port get no connection.
+        As from `committed_loads`; all its rows are named in the notes.
     power_factor : float, default 0.95
         Of the committed loads, lagging (assumption). [-]
 
     Returns
     -------
     Feeder
-        With ports of kind ``other``, which keep their value at every step and
-        are not rated; at a bus with several phases, equal parts of each.
+        With ports of kind ``other`` of constant power, which keep their value at
+        every step and are not rated. One given by port stands where that stands and
+        counts against its service; at a bus with several phases, equal parts of each.
 
     Raises
     ------
     DataError
-        If a bus is unknown, not supplied, or a source.
+        If a port is unknown, or a bus is unknown, not supplied, or a source.
     """
     if committed.empty:
         return feeder
+    added = [_at_ports(feeder, committed), _at_buses(feeder, committed)]
+    rows = pd.concat([part for part in added if len(part)])
+    label = rows["name"].where(rows["name"] != "", rows["where"])
+    ids = "committed " + (rows["row"] + 1).astype(str) + ": " + label
+    rows = rows.assign(
+        kind="other",
+        q_kvar=rows["p_kw"] * reactive_kvar(1.0, power_factor),
+        profile="",
+        port_id=ids,
+    ).set_index("port_id")
+    total = committed["kw"].sum()
+    note = (
+        f"{len(committed)} committed load(s) of {total:g} kW in all are drawn at every "
+        f"step (power factor {power_factor:g}, assumption)"
+    )
+    columns = [*feeder.ports.columns]
+    if "service" not in columns:
+        columns.append("service")
+    ports = pd.concat([feeder.ports, rows.reindex(columns=columns)])
+    ports.index.name = feeder.ports.index.name
+    return replace(feeder, ports=ports, notes=(*feeder.notes, note))
+
+
+def _at_ports(feeder: Feeder, committed: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each committed load that is given by port."""
+    rows = committed[committed["port"] != ""]
+    loads = feeder.load_ports
+    unknown = rows.loc[~rows["port"].isin(loads.index), "port"].unique()
+    if len(unknown):
+        msg = (
+            f"committed loads: no load is called {unknown[:3].tolist()}; correct the "
+            "port"
+        )
+        raise DataError(msg)
+    place = ["node", "node_return", "bus", "phases", "feeder_id", "lon", "lat"]
+    own = loads.loc[rows["port"]].reset_index()
+    return own[place].assign(
+        row=rows.index,
+        p_kw=rows["kw"].to_numpy(),
+        name=rows["name"].to_numpy(),
+        where=own["port_id"],
+        service=own["port_id"],
+    )
+
+
+def _at_buses(feeder: Feeder, committed: pd.DataFrame) -> pd.DataFrame:
+    """Return a row for each committed load that is given by bus, and phase."""
     nodes = feeder.nodes.assign(node=np.arange(len(feeder.nodes)))
     nodes = nodes[nodes["limited"].to_numpy(dtype=bool)]
     nodes = nodes.drop(index=nodes.index[nodes["node"].isin(feeder.source_nodes)])
@@ -268,23 +259,10 @@ def with_committed_ports(
             "its sources; correct the bus"
         )
         raise DataError(msg)
-    rows = at_bus.reset_index().merge(nodes, on="bus")
-    count = rows.groupby("index")["kw"].transform("size")
-    rows["p_kw"] = rows["kw"] / count
-    label = rows["name"].where(rows["name"] != "", rows["bus"])
-    label = label + (" " + rows["phases"]).where(rows["phases"] != "ABC", "")
-    ids = "committed " + (rows["index"] + 1).astype(str) + ": " + label
-    added = rows.reindex(columns=feeder.ports.columns).assign(
-        node_return=-1,
-        kind="other",
-        q_kvar=rows["p_kw"] * reactive_kvar(1.0, power_factor),
-        profile="",
+    rows = at_bus.rename_axis("row").reset_index().merge(nodes, on="bus")
+    count = rows.groupby("row")["kw"].transform("size")
+    several = (" " + rows["phases"]).where(rows["phases"] != "ABC", "")
+    label = rows["name"].where(rows["name"] != "", rows["bus"]) + several
+    return rows.assign(
+        p_kw=rows["kw"] / count, name=label, where=label, service="", node_return=-1
     )
-    added.index = pd.Index(ids, name=feeder.ports.index.name)
-    total = committed["kw"].sum()
-    note = (
-        f"{len(committed)} committed load(s) of {total:g} kW in all are drawn at every "
-        f"step (power factor {power_factor:g}, assumption)"
-    )
-    ports = pd.concat([feeder.ports, added[feeder.ports.columns]])
-    return replace(feeder, ports=ports, notes=(*feeder.notes, note))

@@ -15,9 +15,15 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import FeederError
+from gridsite.feeder.profiles import constant_profiles
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
+
+    Floats = NDArray[np.float64]
 
 
 def split_loads(ports: pd.DataFrame, percent: pd.DataFrame) -> pd.DataFrame:
@@ -158,3 +164,67 @@ def profiles_of_parts(profiles: Profiles, ports: pd.DataFrame) -> Profiles:
         p_scale_kw=scales[0],
         q_scale_kvar=scales[1],
     )
+
+
+def snapshot_profiles(feeder: Feeder) -> Profiles:
+    """
+    Return the file's own values of every load, with all of its parts.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+
+    Returns
+    -------
+    Profiles
+        One step, of the ports of kind ``load``.
+    """
+    ports = feeder.ports
+    owner = pd.Series(ports.index, ports.index)
+    if "part_of" in ports:
+        part_of = ports["part_of"].fillna("").astype(str)
+        owner = part_of.where(part_of != "", owner)
+    whole = ports[["p_kw", "q_kvar"]].groupby(owner).sum()
+    loads = feeder.load_ports.index
+    of = whole.reindex(loads)
+    return constant_profiles(loads, of["p_kw"].to_numpy(), of["q_kvar"].to_numpy())
+
+
+def service_power(
+    profiles: Profiles, ports: pd.DataFrame, port_ids: pd.Index[str]
+) -> tuple[Floats, Floats]:
+    """
+    Return what is drawn behind the service of each of some ports.
+
+    Parameters
+    ----------
+    profiles : Profiles
+        Of every port.
+    ports : pandas.DataFrame
+        ``ports`` of a `Feeder`. Ports of one ``service`` (text) are behind one service;
+        without it a port is, with the parts that name it in ``part_of``.
+    port_ids : pandas.Index of str
+        Ports that are asked for.
+
+    Returns
+    -------
+    p_kw : numpy.ndarray, shape (n_port, n_step)
+        Sum over the ports of each service. [kW]
+    q_kvar : numpy.ndarray, shape (n_port, n_step)
+        The same. [kvar]
+    """
+    label = pd.Series(ports.index, ports.index, dtype=object)
+    for column in ("part_of", "service"):
+        if column in ports:
+            named = ports[column].fillna("").astype(str)
+            label = named.where(named != "", label)
+    asked, of = np.unique(label[port_ids].to_numpy(dtype=str), return_inverse=True)
+    members = ports.index[label.isin(asked)]
+    at = np.searchsorted(asked, label[members].to_numpy(dtype=str))
+    power = []
+    for drawn in profiles.select(members).power_kw():
+        total = np.zeros((len(asked), drawn.shape[1]))
+        np.add.at(total, at, drawn)
+        power.append(total[of])
+    return power[0], power[1]

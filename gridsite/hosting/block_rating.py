@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from gridsite.feeder.load_parts import service_power
 from gridsite.hosting.ageing_limit import AgeingLimit, Cap
 from gridsite.hosting.curtailment import curtailment
 from gridsite.hosting.envelope import Envelope
@@ -141,7 +142,7 @@ class BlockRating:
         known = group["service_a"].notna().to_numpy()
         if case.limits.on("service") and known.any():
             used = pd.Index(group.loc[known, "port_id"].unique())
-            p_kw, q_kvar = profiles.select(used).power_kw()
+            p_kw, q_kvar = service_power(profiles, case.feeder.ports, used)
             row = used.get_indexer(pd.Index(group.loc[known, "port_id"]))
             self.service[known] = service_headroom_kw(
                 group["service_a"].to_numpy(dtype=float)[known],

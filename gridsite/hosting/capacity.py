@@ -17,6 +17,7 @@ import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.assumed_ratings import ASSUMED, rating_sources
+from gridsite.feeder.load_parts import service_power
 from gridsite.hosting.acting_rating import rate_acting
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.block_rating import BlockRating, Settings
@@ -298,7 +299,7 @@ def _at_source(group: pd.DataFrame, grid: GridCase, settings: Settings) -> pd.Da
     if group.empty:
         return out
     used = pd.Index(group["port_id"].unique())
-    p_kw, q_kvar = grid.profiles.select(used).power_kw()
+    p_kw, q_kvar = service_power(grid.profiles, grid.feeder.ports, used)
     row = used.get_indexer(pd.Index(group["port_id"]))
     service = service_headroom_kw(
         group["service_a"].to_numpy(dtype=float),

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError, PowerFlowError
+from gridsite.feeder.load_parts import service_power
 from gridsite.hosting.ageing_limit import AgeingLimit
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.feed_path import (
@@ -488,7 +489,8 @@ class _Replay:
         grid, rating = self.grid, self.rating
         if not np.isfinite(rating).all():
             self.refuse("the rating of its service is not known")
-        p_kw, q_kvar = grid.profiles.select(pd.Index([self.row["port_id"]])).power_kw()
+        own = pd.Index([self.row["port_id"]])
+        p_kw, q_kvar = service_power(grid.profiles, grid.feeder.ports, own)
         told = service_terms(
             *rating,
             p_kw[0],

@@ -4,17 +4,24 @@ Capacity of a single-phase unit at a building, whatever is known of its phase.
 On a three-phase feeder every phase at a building's bus has a capacity of its own.
 `with_phase_candidates` adds the phases that the file does not name, as ports without
 power; `phase_capacity` makes one value per building of those by phase.
+
+On a split-phase service a unit stands on a leg, or across both (240 V): `with_legs`.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
+from gridsite.feeder.candidate_ports import (
+    CANDIDATE,
+    LEGS,
+    load_name,
+    with_candidate_ports,
+)
 from gridsite.schemas import check_table
 
 if TYPE_CHECKING:
@@ -23,8 +30,8 @@ if TYPE_CHECKING:
 #: Which phase counts for a building.
 PHASE_RULES = ("known", "worst", "best", "sampled")
 
-#: Last sign of the names of ports on phases that the feeder file does not name.
-CANDIDATE = "?"
+#: Rules by which a building has one row, of whatever phase.
+CHOSEN = PHASE_RULES[1:]
 
 _PHASES = ("A", "B", "C")
 _VALUES = ["firm_kw", "flexible_energy98_kw", "flexible_hours98_kw"]
@@ -90,30 +97,92 @@ def with_phase_candidates(
         node_bus=feeder.nodes["bus"].to_numpy()[ports["node"].to_numpy()[single]],
     )
     rows = _candidates(filed)
-    more = rows.drop_duplicates("port_id")
-    node_of = pd.Series(
-        feeder.nodes.index, pd.MultiIndex.from_frame(feeder.nodes[["bus", "phases"]])
-    )
-    extra = feeder.ports.loc[more["filed_port"]].assign(
-        port_id=more["port_id"].to_numpy(),
-        node=node_of[pd.MultiIndex.from_frame(more[["node_bus", "phases"]])].to_numpy(),
-        phases=more["phases"].to_numpy(),
-        kind="other",
-        p_kw=0.0,
-        q_kvar=0.0,
-        profile="",
-    )
-    every = pd.concat([feeder.ports, extra.set_index("port_id")])
+    there = pd.MultiIndex.from_frame(feeder.nodes[["bus", "phases"]])
+    rows = rows[pd.MultiIndex.from_frame(rows[["node_bus", "phases"]]).isin(there)]
     joined = pd.concat([table, rows[table.columns]]).sort_index(kind="stable")
-    return replace(feeder, ports=every), joined.reset_index(drop=True)
+    joined = joined.reset_index(drop=True)
+    joined.attrs.update(connections.attrs)
+    return with_candidate_ports(feeder, rows["port_id"]), joined
+
+
+def with_legs(feeder: Feeder, connections: pd.DataFrame) -> pd.DataFrame:
+    """
+    Return connections in which units of split-phase services stand across both legs.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    connections : pandas.DataFrame
+        Contract ``connections``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The rows of legs 1 and 2 of a load at a building are one, of phases 12, at a
+        port ``LOAD.12?`` (`gridsite.feeder.candidate_ports.with_candidate_ports`),
+        where the bus has both; all others stay.
+
+    Notes
+    -----
+    A known service counts at the voltage that the row has: give that of both legs.
+    """
+    nodes = feeder.nodes
+    both = set(nodes.loc[nodes["phases"] == "1", "bus"])
+    both &= set(nodes.loc[nodes["phases"] == "2", "bus"])
+    leg = connections["phases"].isin(list(LEGS)) & connections["bus"].isin(both)
+    across = connections["port_id"].map(load_name) + f".{LEGS}{CANDIDATE}"
+    out = connections.assign(
+        port_id=connections["port_id"].where(~leg, across),
+        phases=connections["phases"].where(~leg, LEGS),
+    )
+    return out.drop_duplicates(["building_id", "port_id"]).reset_index(drop=True)
+
+
+def unit_connections(
+    feeder: Feeder, connections: pd.DataFrame, rule: str
+) -> tuple[Feeder, pd.DataFrame]:
+    """
+    Return where units may stand by a rule.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    connections : pandas.DataFrame
+        Contract ``connections``, of ports of the file.
+    rule : {"known", "worst", "best", "sampled", "12"}
+        ``known``: on each port as filed. ``12``: across both legs of split-phase
+        services, elsewhere as filed. The others: on any phase (`phase_capacity`).
+
+    Returns
+    -------
+    feeder : Feeder
+        With the ports that are wanted.
+    connections : pandas.DataFrame
+        Contract ``connections``.
+
+    Raises
+    ------
+    ConfigError
+        If the rule is unknown.
+    DataError
+        If a phase is to be chosen on a balanced model.
+    """
+    if rule not in (*PHASE_RULES, LEGS):
+        msg = f"phase {rule!r} is not one of {', '.join((*PHASE_RULES, LEGS))}"
+        raise ConfigError(msg)
+    if rule in CHOSEN:
+        return with_phase_candidates(feeder, connections)
+    table = with_legs(feeder, connections) if rule == LEGS else connections
+    return with_candidate_ports(feeder, table["port_id"]), table
 
 
 def _candidates(filed: pd.DataFrame) -> pd.DataFrame:
     """Return a row per building and phase that no filed row of it has."""
-    stem = filed["port_id"].str.replace(r"\.[ABC]$", "", regex=True)
+    stem = filed["port_id"].map(load_name)
     rows = [
         filed.assign(
-            filed_port=filed["port_id"],
             port_id=stem + f".{phase}{CANDIDATE}",
             phases=phase,
             service_a=np.nan,
@@ -128,6 +197,32 @@ def _candidates(filed: pd.DataFrame) -> pd.DataFrame:
     # a building with several ports at one bus has one candidate per phase
     twice = every.duplicated(["building_id", "node_bus", "phases"])
     out: pd.DataFrame = every[~twice]
+    return out
+
+
+def chosen_connections(
+    connections: pd.DataFrame, hosting: pd.DataFrame
+) -> pd.DataFrame:
+    """
+    Return the connections that a hosting table has rows of.
+
+    Parameters
+    ----------
+    connections : pandas.DataFrame
+        Contract ``connections``.
+    hosting : pandas.DataFrame
+        Contract ``hosting``, as from `phase_capacity`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Contract ``connections``; ``attrs`` stay.
+    """
+    key = ["building_id", "port_id"]
+    kept = pd.MultiIndex.from_frame(hosting[key])
+    own = pd.MultiIndex.from_frame(connections[key]).isin(kept)
+    out = connections[own].reset_index(drop=True)
+    out.attrs.update(connections.attrs)
     return out
 
 

@@ -192,6 +192,10 @@ def _checked_ports(ports: pd.DataFrame) -> pd.DataFrame:
     points = ports.reset_index(drop=True)
     points["port_id"] = unique_labels(points, "port_id", "ports")
     for column in _PORT_TEXTS:
+        filed = points.get(column, pd.Series(dtype=object))
+        if column == "feeder_id" and (filed == "").any():  # at a source, or unsupplied
+            points[column] = filed.astype(str)
+            continue
         points[column] = text_labels(points, column, "ports")
     if points.empty:
         msg = "ports: the table has no rows; read a feeder with connection points"

@@ -12,14 +12,14 @@ from gridsite.feeder.load_growth import (
     committed_loads,
     grown,
     read_committed,
-    with_committed,
     with_committed_ports,
     without_generation,
 )
+from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.profiles import constant_profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.base_case import GridCase
-from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.capacity import hosting_capacity, own_connections
 from gridsite.hosting.limits import Limits
 
 
@@ -46,6 +46,11 @@ def today(feeder):
     return constant_profiles(at.index, at["p_kw"], at["q_kvar"])
 
 
+def today_of_all(feeder):
+    at = feeder.ports
+    return constant_profiles(at.index, at["p_kw"], at["q_kvar"])
+
+
 def firm(feeder, loads):
     table = hosting_capacity(
         feeder, loads, limits=Limits(criteria=("voltage",)), tolerance_kw=1e-6
@@ -61,8 +66,7 @@ def test_capacity_falls_by_what_is_committed_at_the_same_bus(where, kw):
     name = "house" if where == "port" else "end"
     waiting = queue(**{where: [name] * len(kw), "kw": kw})
     booked = with_committed_ports(feeder, waiting, power_factor=0.98)
-    loads = with_committed(today(booked), waiting, power_factor=0.98)
-    assert firm(booked, loads) == pytest.approx(free - sum(kw), abs=1e-5)
+    assert firm(booked, today(booked)) == pytest.approx(free - sum(kw), abs=1e-5)
 
 
 def test_load_committed_at_a_bus_is_drawn_at_every_step_and_not_rated():
@@ -82,19 +86,73 @@ def test_nothing_committed_changes_nothing():
     feeder = read_feeder(line_net(load_kw=5.0))
     none = committed_loads(pd.DataFrame({"bus": [], "kw": []}))
     assert with_committed_ports(feeder, none) is feeder
-    loads = today(feeder)
-    assert with_committed(loads, none) is loads
 
 
 def test_committed_at_a_port_is_added_at_every_step_at_its_power_factor():
+    feeder = read_feeder(line_net(load_kw=5.0))
+    waiting = queue(port=["house", "house"], kw=[4.0, 6.0])
+    booked = with_committed_ports(feeder, waiting, power_factor=0.8)
     time = pd.date_range("2025-01-01", periods=2, freq="h", tz="UTC")
-    drawn = pd.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
-    loads = dense_profiles(time, drawn, power_factor=1.0)
-    p_kw, q_kvar = with_committed(
-        loads, queue(port=["b", "b"], kw=[4.0, 6.0]), power_factor=0.8
-    ).power_kw()
-    assert p_kw.tolist() == [[1.0, 2.0], [13.0, 14.0]]
-    assert q_kvar == pytest.approx(np.array([[0.0, 0.0], [7.5, 7.5]]))
+    drawn = pd.DataFrame({"house": [1.0, 2.0]})
+    grid = GridCase(booked, dense_profiles(time, drawn, power_factor=1.0), Limits())
+    p_kw, q_kvar = grid.profiles.power_kw()
+    assert p_kw.sum(axis=0).tolist() == [11.0, 12.0]
+    assert q_kvar.sum(axis=0) == pytest.approx([7.5, 7.5])
+
+
+@pytest.mark.parametrize("share", [0.0, 100.0])
+def test_committed_load_is_constant_power_whatever_its_neighbour_is(share):
+    """
+    The voltage at the end by hand: a customer of constant impedance or power, and 20
+    kW of constant power, behind a line of known impedance.
+    """
+    net = line_net(load_kw=30.0)
+    for letter in "pq":
+        net.load[f"const_z_{letter}_percent"] = share
+    booked = with_committed_ports(
+        read_feeder(net), queue(port=["house"], kw=[20.0]), power_factor=1.0
+    )
+    grid = GridCase(booked, today(booked), Limits())
+    found = np.abs(grid.block(grid.feeder_ids[0]).v).min()
+    volts, z = 1.0 + 0.0j, (0.048 + 0.016j) / 0.4**2
+    for _ in range(200):
+        own = 0.03 * np.abs(volts) ** (2.0 * share / 100.0)
+        volts = 1.0 - z * np.conj((own + 0.02) / volts)
+    assert found == pytest.approx(abs(volts), abs=1e-9)
+
+
+def test_committed_load_at_a_port_counts_against_its_service():
+    feeder = read_feeder(line_net(load_kw=5.0))
+    table = own_connections(feeder).assign(service_a=63.0, service_v=400.0)
+    booked = with_committed_ports(feeder, queue(port=["house"], kw=[10.0]))
+    left = [
+        hosting_capacity(each, today(each), connections=table).iloc[0]
+        for each in (feeder, booked)
+    ]
+    assert left[0]["limit_criterion"] == left[1]["limit_criterion"] == "service"
+    # 5 + j0 and then 15 + j3.287 within 43.65 kVA, for a unit of power factor 0.98
+    tan = np.sqrt(1.0 / 0.98**2 - 1.0)
+    for row, p, q in (
+        (left[0], 5.0, 0.0),
+        (left[1], 15.0, 10.0 * np.tan(np.arccos(0.95))),
+    ):
+        kva = np.hypot(p + row["firm_kw"], q + tan * row["firm_kw"])
+        assert kva == pytest.approx(np.sqrt(3.0) * 0.4 * 63.0, abs=0.15)
+
+
+def test_all_parts_of_a_load_count_against_its_service():
+    """A load of which half is constant impedance is two ports behind one fuse."""
+    net = line_net(load_kw=20.0)
+    table = None
+    found = []
+    for share in (0.0, 50.0):
+        for letter in "pq":
+            net.load[f"const_z_{letter}_percent"] = share
+        feeder = read_feeder(net)
+        table = own_connections(feeder).assign(service_a=63.0, service_v=400.0)
+        found.append(hosting_capacity(feeder, today_of_all(feeder), connections=table))
+    headroom = [float(table["service_headroom_kw"].iloc[0]) for table in found]
+    assert headroom[0] == pytest.approx(headroom[1])
 
 
 def test_growth_scales_customers_and_leaves_generation():
@@ -107,6 +165,20 @@ def test_growth_scales_customers_and_leaves_generation():
     assert more.p_scale_kw == pytest.approx(ratio * loads.p_scale_kw)
     assert more.q_scale_kvar == pytest.approx(ratio * loads.q_scale_kvar)
     assert firm(feeder, more) == pytest.approx(firm(feeder, loads) - 1.0, abs=0.05)
+
+
+def test_a_snapshot_and_growth_take_all_parts_of_a_load():
+    net = line_net(load_kw=20.0)
+    for letter in "pq":
+        net.load[f"const_z_{letter}_percent"] = 50.0
+    feeder = read_feeder(net)
+    now = snapshot_profiles(feeder)
+    assert GridCase(feeder, now, Limits()).profiles.total_kw()[0] == pytest.approx(20.0)
+    filed = today_of_all(feeder)  # by part, as load shapes are
+    for loads in (now, filed):
+        more = grown(loads, 1.5, feeder=feeder)
+        drawn = GridCase(feeder, more, Limits()).profiles.total_kw()[0]
+        assert drawn == pytest.approx(30.0)
 
 
 def test_generation_that_is_off_leaves_less():
@@ -155,7 +227,7 @@ def test_unknown_buses_and_sources_are_refused(bus):
 
 def test_unknown_port_is_refused():
     with pytest.raises(DataError, match="shed"):
-        with_committed(today(read_feeder(line_net())), queue(port=["shed"], kw=[1.0]))
+        with_committed_ports(read_feeder(line_net()), queue(port=["shed"], kw=[1.0]))
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
