@@ -193,6 +193,7 @@ def a_day() -> np.ndarray:
     return 0.65 + 0.3 * np.sin(2.0 * np.pi * (hour - 9) / 24.0) + 0.05 * noise
 
 
+@pytest.mark.slow
 def test_firm_capacity_with_acting_controls_is_that_of_a_daily_run_in_opendss() -> None:
     master, multiples = HERE / "ieee13.dss", a_day()
     feeder = read_feeder(master)
