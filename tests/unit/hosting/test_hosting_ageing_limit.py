@@ -134,6 +134,26 @@ def test_a_replay_finds_what_loads_age_together_and_none_alone(name, aged, villa
     assert (found.summary["new"], found.summary["worsened"]) == (0, 1)
 
 
+def test_a_replay_in_parts_ages_transformers_as_the_whole_does(
+    town, town_profiles, only
+):
+    feeder = read_feeder(town())
+    loads = town_profiles(feeder)
+    steps = len(loads.time)
+    ageing = Ageing(ambient_c=np.full(steps, 45.0), hot_spot_max_c=60.0)
+    ports = feeder.load_ports.index
+    plan = pd.Series(20.0, ports[:6]).rename_axis("port_id")
+    found = []
+    for size in (10**6, 5):
+        limits = only("transformer ageing")
+        grid = GridCase(feeder, loads, limits, ageing=ageing, whole_nodes=size)
+        replay = replay_loads(feeder, loads, plan, grid=grid)
+        found.append(replay.violations.sort_values("element", ignore_index=True))
+    assert len(found[0]) > 0
+    columns = ["element", "criterion", "value", "limit", "base_value", "kind"]
+    pd.testing.assert_frame_equal(found[0][columns], found[1][columns], rtol=1e-4)
+
+
 def test_rows_of_ageing_cut_off_what_breaks_and_leave_what_holds(aged):
     criteria = ("transformer current", "transformer ageing")
     grid, table = aged(HOT["loss of life"], *criteria)
