@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridsite import Study
+from gridsite import Study, run_study
 from gridsite.errors import ConfigError
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.capacity import hosting_capacity
@@ -32,11 +32,11 @@ END = "set voltagebases=[20 0.4]\ncalcvoltagebases\nbuscoords coords.csv\n"
 def write(make_study, tmp_path):
     """Return a function that writes the tiny study with an OpenDSS circuit."""
 
-    def make():
+    def make(*edits, kva=63):
         source = ('source = "net.json"', 'source = "net.dss"\ncontrols = "acting"')
         kinds = 'criteria = ["voltage", "line current", "transformer current"]'
         limits = ('preset = "EN50160"', f'preset = "EN50160"\n{kinds}')
-        study = make_study(tmp_path / "study", source, limits)
+        study = make_study(tmp_path / "study", source, limits, *edits)
         lines, coords = [CIRCUIT], []
         centres = gpd.read_parquet(study.with_name("roofs.parquet"))
         for k, row in enumerate(centres.itertuples()):
@@ -50,7 +50,9 @@ def write(make_study, tmp_path):
             at = row.geometry.centroid
             coords.append(f"{house},{at.x},{at.y}")
         coords += [f"{bus},{at.x - 0.001},{at.y}" for bus in ("bar", "mv")]
-        study.with_name("net.dss").write_text("".join([*lines, END]))
+        study.with_name("net.dss").write_text(
+            "".join([*lines, END]).replace("63", str(kva))
+        )
         study.with_name("coords.csv").write_text("\n".join(coords))
         table = pd.read_csv(study.with_name("loads.csv"))
         table.rename(columns=str.lower).to_csv(
@@ -100,6 +102,18 @@ def test_a_study_lets_controls_act_in_rows_and_replay(write):
     assert replay_loads(feeder, grid.profiles, plan, grid=grid).summary["new"] == 0
     more = replay_loads(feeder, grid.profiles, 1.02 * plan, grid=grid)
     assert more.summary["new"] > 0
+
+
+def test_a_study_plans_and_replays_with_acting_controls(write):
+    known = [
+        (f'unit = "{name}"\nrated_kw', f'unit = "{name}"\nphases = "known"\nrated_kw')
+        for name in ("small", "large")
+    ]
+    run = run_study(Study.read(write(*known, kva=160)))
+    assert run.summary["controls"]["mode"] == "acting"
+    assert run.summary["controls"]["operations"] > 0
+    assert run.summary["units"] > 0
+    assert run.summary["replay"]["new"] == run.summary["replay"]["worsened"] == 0
 
 
 def test_a_study_refuses_works_and_taps_beside_acting_controls(make_study, tmp_path):
