@@ -215,6 +215,10 @@ def core_of(
     column = matrix.columns["units"]
     lower = matrix.lower.copy()
     lower[column[column >= 0]] = least[column >= 0]
+    options = whole.options
+    opens = matrix.columns["is_open"][options["site"].to_numpy()]
+    fewest = np.ceil(least / options["each"].to_numpy())
+    np.maximum.at(lower, opens[opens >= 0], fewest[opens >= 0])
     return Core(
         reduced=part,
         matrix=replace(matrix, lower=lower),

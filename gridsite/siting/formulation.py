@@ -158,12 +158,14 @@ def _variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     model.flow = pyo.Var(range(len(flows)), bounds=lambda _, k: (0.0, most[k]))
     soft = np.flatnonzero(demands["unserved_cost"].notna()).tolist()
     model.unserved = pyo.Var(soft, bounds=lambda _, d: (0.0, demand[d]))
-    for name, priced in (
-        ("is_open", problem.sites["priced"]),
-        ("is_onboarded", problem.groups["priced"]),
-    ):
-        places = np.flatnonzero(priced).tolist()
-        model.add_component(name, pyo.Var(places, domain=pyo.Binary))
+    copies = problem.sites["copies"].tolist()
+    model.is_open = pyo.Var(
+        np.flatnonzero(problem.sites["priced"]).tolist(),
+        domain=lambda _, j: pyo.Binary if copies[j] == 1 else pyo.Integers,
+        bounds=lambda _, j: (0, copies[j]),
+    )
+    places = np.flatnonzero(problem.groups["priced"]).tolist()
+    model.is_onboarded = pyo.Var(places, domain=pyo.Binary)
     can = problem.upgrades["upper"].tolist()
     model.is_upgraded = pyo.Var(
         range(len(can)), domain=pyo.Binary, bounds=lambda _, u: (0, can[u])
@@ -175,7 +177,8 @@ def _variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
 
 def _open_link(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     """Let units stand at open sites alone."""
-    site, most = problem.options["site"].tolist(), problem.options["upper"].tolist()
+    site = problem.options["site"].tolist()
+    most = problem.options[["upper", "each"]].min(axis=1).tolist()
 
     def rule(_: pyo.ConcreteModel, m: int) -> Any:  # noqa: ANN401
         return model.units[m] - most[m] * model.is_open[site[m]] <= 0.0

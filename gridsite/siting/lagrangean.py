@@ -108,6 +108,7 @@ class Relaxation:
         table = options.iloc[self._order]
         fixed = reduced.sites["fixed_capital"].where(reduced.sites["priced"], 0.0)
         onboarding = reduced.groups["onboarding_cost"].where(reduced.groups["priced"])
+        copies = reduced.sites["copies"].to_numpy()
         constant = reduced.constant + float(fixed.clip(upper=0.0).sum())
         constant += float(pd.to_numeric(onboarding).clip(upper=0.0).sum())
         span = np.arange(n_pool + 1)
@@ -129,7 +130,7 @@ class Relaxation:
                 flows["demand"].to_numpy(dtype=np.int64),
                 flows["cost"].to_numpy(dtype=float),
             ),
-            _options(table, fixed, np.searchsorted(pool[self._order], span)),
+            _options(table, fixed, copies, np.searchsorted(pool[self._order], span)),
             self.need,
             dearest,
             self._hard,
@@ -400,18 +401,22 @@ def lagrangean_bound(reduced: ReducedProblem, *, steps: int = 500) -> float:
     return Relaxation(reduced).improve(steps=steps).bound
 
 
-def _options(table: pd.DataFrame, fixed: pd.Series, start: np.ndarray) -> Options:
-    """Return the options of a table in the order of their pools."""
+def _options(
+    table: pd.DataFrame, fixed: pd.Series, copies: np.ndarray, start: np.ndarray
+) -> Options:
+    """Return the options of a table; units of alike sites share their fixed cost."""
     site = table["site"].to_numpy()
+    each = fixed.clip(lower=0.0).to_numpy(dtype=float)[site]
+    shared = np.where(copies[site] > 1, each / table["each"].to_numpy(), 0.0)
     last = np.flatnonzero(np.append(site[1:] != site[:-1], True)[: len(site)]) + 1
     return Options(
         start,
         last[np.searchsorted(last, np.arange(len(table)), "right")],
-        (table["capital"] + table["running"]).to_numpy(dtype=float),
+        (table["capital"] + table["running"]).to_numpy(dtype=float) + shared,
         table["it_kw"].to_numpy(dtype=float),
         table["lower"].to_numpy(dtype=float),
         table["upper"].to_numpy(dtype=float),
-        fixed.clip(lower=0.0).to_numpy(dtype=float)[site],
+        np.where(copies[site] > 1, 0.0, each),
     )
 
 

@@ -63,12 +63,13 @@ class ReducedProblem:
         ``zone_id, workload, period, demand_it_kw, unserved_cost, share_class,
         local_share, redundancy, single_source`` of what is needed.
     sites : pandas.DataFrame
-        ``site_id, period, pool, fixed_capital, max_power_kw, priced``: priced
-        sites pay ``fixed_capital`` while they are open.
+        ``site_id, period, pool, fixed_capital, max_power_kw, priced, copies``:
+        priced sites pay ``fixed_capital`` while they are open; one that stands for
+        several alike ones opens up to ``copies`` times.
     options : pandas.DataFrame
         ``site_id, unit, port_id, period, site, pool, limit, rated_kw, it_kw,
         footprint_m2, own_limit_kw, lower, upper, capital, running, before,
-        paced``: between ``lower`` (existing) and ``upper`` units; ``limit`` tells
+        paced, each``: between ``lower`` (existing) and ``upper`` units; ``limit`` tells
         connections apart; ``before`` is the same option a period earlier (-1:
         it has only existing units then); ``paced`` options count for the
         installation rate.
@@ -150,6 +151,8 @@ def reduce_problem(
     if reductions:
         options["upper"] = useful_units(problem, options, arcs, demands)
         options = options[options["upper"] > 0].reset_index(drop=True)
+    options["each"] = options["upper"]
+    sites["copies"] = 1
     options["before"] = earlier(options, ["site_id", "unit", "port_id"])
     arcs = arcs[arcs["site"].isin(options["site"])].reset_index(drop=True)
     whole = demands["single_source"].to_numpy()[arcs["demand"]]

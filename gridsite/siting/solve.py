@@ -24,6 +24,7 @@ from gridsite.errors import (
     SolveError,
 )
 from gridsite.schemas import check_table
+from gridsite.siting.alike import alike
 from gridsite.siting.audit import recomputed_cost
 from gridsite.siting.bound import cheapest_service_bound
 from gridsite.siting.check import TOLERANCE, check_plan
@@ -327,7 +328,8 @@ def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
     hard = reduced.demands["unserved_cost"].isna()
     if not set(hard.index[hard]) <= set(reduced.flows["demand"]):
         raise explain_infeasible(problem, reduced, worker, time_limit_s=limit)
-    found = Search(reduced, worker, gap=settings.gap, time_limit_s=limit).run()
+    merged = alike(reduced)
+    found = Search(merged.reduced, worker, gap=settings.gap, time_limit_s=limit).run()
     if found.plan is None and found.status == "infeasible":
         raise explain_infeasible(problem, reduced, worker, time_limit_s=limit)
     if found.plan is None:
@@ -340,6 +342,7 @@ def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
     matrix = core.strict()
     point = _settle_flows(matrix, answer, settings)
     counts = np.round(matrix.values("units", point)).astype(np.int64)
+    counts = merged.split(counts)
     flows = core.flows_of(point, len(reduced.flows))
     plan = plan_table(problem, reduced, counts)
     assignment = assignment_table(reduced, counts, flows)
@@ -353,7 +356,7 @@ def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
         costs=cost_terms(problem, plan, assignment, upgrades),
         bound=max(found.bound, own_bound),
         own_bound=own_bound,
-        reduced=reduced,
+        reduced=merged.reduced,
         told=core.cost(point),
         build_s=found.build_s,
     )

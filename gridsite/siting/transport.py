@@ -52,6 +52,7 @@ class Transport:
         if self.fits:
             self._cost[flows["pool"], flows["demand"]] = flows["cost"]
         self._pool, self._site = options["pool"].to_numpy(), options["site"].to_numpy()
+        self._most = options["each"].to_numpy()
         self._it_kw = options["it_kw"].to_numpy(dtype=float)
         self._each = (options["capital"] + options["running"]).to_numpy(dtype=float)
         fixed = reduced.sites["fixed_capital"].where(reduced.sites["priced"], 0.0)
@@ -107,8 +108,9 @@ class Transport:
         inside = self._pool >= 0
         np.add.at(room, self._pool[inside], (counts * self._it_kw)[inside])
         used = np.flatnonzero(room > 0.0)
-        sites = np.unique(self._site[counts > 0])
-        stands = float(self._each @ counts + self._fixed[sites].sum()) + self._constant
+        opens = np.zeros(len(self._fixed))
+        np.maximum.at(opens, self._site, np.ceil(counts / self._most))
+        stands = float(self._each @ counts + self._fixed @ opens) + self._constant
         costs = self._cost[used]
         most = np.abs(costs[np.isfinite(costs)]).max(initial=0.0)
         never = 2.0 * (len(used) + 2.0) * (most + 1.0)  # dearer than any detour

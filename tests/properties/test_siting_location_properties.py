@@ -1,10 +1,13 @@
 """Classic location problems and their parts against enumeration."""
 
+import importlib
 import itertools
 import math
 import time
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -12,6 +15,7 @@ from scipy.optimize import Bounds, LinearConstraint, linprog, milp
 
 from gridsite.errors import InfeasibleError
 from gridsite.siting import allow_unserved, check_plan, solve
+from gridsite.siting.alike import Alike
 from gridsite.siting.lagrangean import Relaxation
 from gridsite.siting.presets import (
     facility_location,
@@ -255,3 +259,63 @@ def test_maximal_covering_is_that_of_enumeration(seed, p):
     plan = solve(maximal_covering(need, covers, p), gap=0.0)
     assert need.sum() - plan.objective == pytest.approx(best, abs=1e-6)
     assert plan.served_share["total"] == pytest.approx(best / need.sum(), abs=1e-6)
+
+
+def cloned(problem, rng, n):
+    """Return a problem with each site several times, units up to a few at each."""
+    names = [f" {k}" for k in range(n)]
+
+    def times(table, *columns):
+        return pd.concat(
+            [table.assign(**{c: table[c] + name for c in columns}) for name in names],
+            ignore_index=True,
+        )
+
+    most = dict(
+        zip(
+            problem.sites["site_id"],
+            rng.integers(1, 4, len(problem.sites)),
+            strict=True,
+        )
+    )
+    options = problem.site_options
+    options = options.assign(max_units=options["site_id"].map(most))
+    units = problem.units.assign(it_kw=(problem.units["it_kw"] / n).round() + 1.0)
+    return replace(
+        problem,
+        sites=times(problem.sites, "site_id"),
+        site_options=times(options, "site_id"),
+        units=units,
+        arcs=times(problem.arcs, "site_id"),
+    )
+
+
+@examples(8)
+@given(seeds, st.booleans(), st.integers(2, 4))
+def test_alike_sites_as_one_do_not_move_the_optimum(seed, small, n):
+    fixed, room, need, cost = draw(seed, 4, 6)
+    rng = np.random.default_rng(seed)
+    problem = cloned(facility_location(fixed, room, need, cost), rng, n)
+    found = []
+    for together in (True, False):
+        with pytest.MonkeyPatch.context() as patch:
+            if not small:
+                patch.setattr("gridsite.siting.search._SMALL", 0)
+            if not together:
+                patch.setattr(
+                    importlib.import_module("gridsite.siting.solve"),
+                    "alike",
+                    lambda r: Alike(
+                        reduced=r,
+                        option=np.arange(len(r.options)),
+                        most=r.options["upper"].to_numpy(),
+                    ),
+                )
+            try:
+                plan = solve(problem, gap=0.0)
+            except InfeasibleError:
+                found.append(math.inf)
+                continue
+            assert plan.bound <= plan.objective * (1.0 + 1e-9) + 1e-9
+            found.append(plan.objective)
+    assert found[0] == pytest.approx(found[1], rel=1e-7, abs=1e-6)
