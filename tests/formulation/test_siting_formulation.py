@@ -77,6 +77,7 @@ def reduced():
                 "fixed_capital": [0.0, 50.0],
                 "max_power_kw": [40.0, nan],
                 "priced": [False, True],
+                "copies": 1,
                 "roof_area_m2": [9.0, nan],
             }
         ),
@@ -92,6 +93,7 @@ def reduced():
                 "own_limit_kw": [24.0, 30.0, nan, nan],
                 "lower": [1, 0, 0, 0],
                 "upper": [2, 1, 3, 2],
+                "each": [2, 1, 3, 2],
                 "capital": [3.0, 7.0, 6.0, 0.0],
                 "running": [0.5, -1.0, 0.0, 0.0],
                 "before": [-1, -1, -1, 1],
