@@ -334,7 +334,7 @@ def hosting(
     if taps is Taps.frozen and (tap_target is not None or tap_deadband is not None):
         msg = "--tap-target and --tap-deadband need --taps acting"
         raise ConfigError(msg)
-    if ica is not None and steps is not Steps.year:
+    if ica is not None and steps not in (None, Steps.year):
         msg = f"--ica takes its 576 hours from a whole year; leave out --steps {steps}"
         raise ConfigError(msg)
     control = TapControl(target_pu=tap_target, deadband_pu=tap_deadband)
