@@ -276,6 +276,8 @@ class Envelope:
         if not len(kept):
             return
         share = np.array(_CALIBRATED_AT)
+        if estimate.shape[1] < len(share):  # each of few steps once
+            share = np.linspace(0.0, 1.0, estimate.shape[1])
         place = np.rint(share * last[kept, None]).astype(np.int64)
         step = np.stack(
             [
