@@ -207,8 +207,8 @@ def town(grid: GridCase, table: pd.DataFrame) -> SitingProblem:
 
     Generated: a zone is a run of neighbouring loads in the order of the file;
     real-time reaches its own zone and the next on each side, interactive two more
-    and the hall, batch as interactive at other prices. Demand is drawn so that 40 %
-    of what the connections can host alone is asked for.
+    and the hall, batch as interactive at other prices. Demand is drawn so that 4 %
+    of what the connections can host each alone is asked for.
     """
     rng = np.random.default_rng(0)
     can = table[table["firm_kw"] >= MENU["u5"][0]].reset_index(drop=True)
@@ -226,7 +226,7 @@ def town(grid: GridCase, table: pd.DataFrame) -> SitingProblem:
         np.bincount(zone_of, np.minimum(can["firm_kw"], 25.0), 500), np.ones(3), "same"
     )
     size *= np.tile(near / near.mean(), 3)
-    need = need.assign(period=0, demand_it_kw=0.4 * room * size / size.sum())
+    need = need.assign(period=0, demand_it_kw=0.04 * room * size / size.sum())
     arcs = []
     for workload, far in reach.items():
         apart = np.abs(zone_of[:, None] - np.arange(500))

@@ -23,6 +23,7 @@ import pandas as pd
 
 from gridsite.hosting.ac_replay import plan_voltages
 from gridsite.hosting.acting import plan_cases
+from gridsite.hosting.kernels import drop_implied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -47,11 +48,22 @@ _CUT_MARGIN = 1e-5
 #: A plan without a power-flow solution is scaled by this until it has one. [-]
 _RETREAT = 0.8
 
+#: Sensitivities held at once. [values]
+_GROWTH_VALUES = 100_000_000
+
+#: Steps x ports x nodes up to which each limit is measured at its own step. A large
+#: block is measured at one, and small coefficients are left out: its rows are a
+#: little off, and the replay mends them.
+_MEASURED_VALUES = 500_000_000
+
 #: Loads below this are as good as none. [kW]
 _LEAST_KW = 1e-3
 
 #: Coefficients below this share of a row's largest are left out. [-]
 NEGLIGIBLE = 1e-6
+
+#: The same for the rows of a large block, of which there are thousands. [-]
+_SMALL = 1e-2
 
 
 def grid_rows(
@@ -185,7 +197,14 @@ def _block_rows(
         left = base_left(each, row, worst)
         kept |= _not_dominated(left, growth, each.row_unit[row])
     keep = np.flatnonzero(kept)
-    growth = base_growth(case, port, keep, worst[keep])
+    own = worst[keep]
+    large = _is_large(case, port, own)
+    if large:
+        load = np.abs(case.states.power(own).sum(axis=0))
+        own = np.full(len(keep), own[load.argmax()])
+    growth = base_growth(case, port, keep, own)
+    if large:
+        _leave_out_small(growth)
     left = base_left(case, keep, worst[keep])
     return _table(case, names, keep, worst[keep], left, growth, "")
 
@@ -234,7 +253,13 @@ def base_growth(case: BaseCase, port: Ints, row: Ints, step: Ints) -> Floats:
     """
     idle = np.zeros(len(case.block.ports))
     steps, which = np.unique(step, return_inverse=True)
-    out: Floats = _growth(case, port, steps, idle)[which, row]
+    out: Floats = np.empty((len(row), len(port)))
+    at_once = max(1, _GROWTH_VALUES // max(case.n_row * len(port), 1))
+    for first in range(0, len(steps), at_once):
+        some = steps[first : first + at_once]
+        at = np.flatnonzero((which >= first) & (which < first + at_once))
+        growth = _growth(case, port, some, idle)
+        out[at] = growth[which[at] - first, row[at]]
     return out
 
 
@@ -266,16 +291,24 @@ def _block_cuts(
     if not len(broken):
         return _stack([])
     parts = []
-    for step in np.unique(worst[broken]):
-        row = broken[worst[broken] == step]
+    measured = worst[broken]
+    large = _is_large(case, port, measured)
+    if large:
+        deepest = over.max(axis=1)[broken].argmax()
+        measured = np.full(len(broken), measured[deepest])
+    for step in np.unique(measured):
+        row = broken[measured == step]
+        own = worst[row]
         growth = _growth(case, port, np.array([step]), used)[0][row]
+        if large:  # before the row is laid through the plan, which it has to cut off
+            _leave_out_small(growth)
         margin = _CUT_MARGIN * case.scale[row]
         target = np.where(
-            broken_before[row, step],
-            base[row, step] - _USE_OF_MATERIALITY * case.materiality[row],
+            broken_before[row, own],
+            base[row, own] - _USE_OF_MATERIALITY * case.materiality[row],
             margin,
         )
-        left = slack[row, step] - target + growth @ used[port]
+        left = slack[row, own] - target + growth @ used[port]
         keep = _not_dominated(left, growth, case.row_unit[row])
         left = np.maximum(left, 0.0)
         label = f" round {round_number}"
@@ -321,40 +354,54 @@ def candidate_ports(
 def _growth(case: BaseCase, port: Ints, steps: Ints, spread_kw: Floats) -> Floats:
     """Return how much each row loses per kW, (n_step, n_row, n_port). [pu/kW]"""
     states = replace(case.states, spread=spread_kw / case.block.base_kva)
-    each = len(port) + 1
-    step = np.repeat(steps, each)
-    probe_kw = np.append(np.full(len(port), PROBE_KW), 0.0)
-    solution = case.block.solve(
-        states,
-        step,
-        added_port=np.tile(np.append(port, -1), len(steps)),
-        added=np.tile(probe_kw / case.block.base_kva, len(steps)),
-        v_start=case.v,
-        start_of=step,
-    )
-    slack = case.row_slack(solution.v, step).reshape(case.n_row, len(steps), each)
-    growth = (slack[:, :, -1:] - slack[:, :, :-1]) / PROBE_KW
-    growth = growth.transpose(1, 0, 2)
+    out = np.empty((len(steps), case.n_row, len(port)))
+    width = max(1, _GROWTH_VALUES // (10 * case.n_row * len(steps)))
+    for first in range(0, len(port), width):
+        some = np.append(port[first : first + width], -1)
+        step = np.repeat(steps, len(some))
+        probe_kw = np.where(some >= 0, PROBE_KW, 0.0)
+        solution = case.block.solve(
+            states,
+            step,
+            added_port=np.tile(some, len(steps)),
+            added=np.tile(probe_kw / case.block.base_kva, len(steps)),
+            v_start=case.v,
+            start_of=step,
+        )
+        slack = case.row_slack(solution.v, step)
+        slack = slack.reshape(case.n_row, len(steps), len(some)).transpose(1, 0, 2)
+        out[:, :, first : first + width] = slack[:, :, -1:] - slack[:, :, :-1]
+    out /= PROBE_KW
     # a probe beyond collapse: as bad as any other, never free
-    finite = np.isfinite(growth)
-    worst = np.where(finite, growth, 0.0).max(axis=2, initial=0.0, keepdims=True)
-    out: Floats = np.where(finite, growth, worst)
-    return np.maximum(out, 0.0)
+    finite = np.isfinite(out)
+    if not finite.all():
+        worst = np.where(finite, out, 0.0).max(axis=2, initial=0.0, keepdims=True)
+        out = np.where(finite, out, worst)
+    return np.maximum(out, 0.0, out=out)
+
+
+def _is_large(case: BaseCase, port: Ints, step: Ints) -> bool:
+    """Return whether limits are too many to measure each at its own step."""
+    steps = len(np.unique(step))
+    return steps * len(port) * len(case.block.nodes) > _MEASURED_VALUES
+
+
+def _leave_out_small(growth: Floats) -> None:
+    """Leave out, in place, coefficients that are small in their row."""
+    growth[growth <= _SMALL * growth.max(axis=1, initial=0.0, keepdims=True)] = 0.0
 
 
 def _not_dominated(
     left: Floats, growth: Floats, unit: NDArray[np.object_]
 ) -> NDArray[np.bool_]:
     """Return rows that no other row of the same unit implies."""
-    keep = np.ones(len(left), dtype=bool)
-    order = np.argsort(left, kind="stable")
-    for position, i in enumerate(order):
-        for j in order[:position]:
-            if keep[j] and unit[i] == unit[j] and (growth[j] >= growth[i]).all():
-                keep[i] = False
-                break
-    out: NDArray[np.bool_] = keep & (growth.max(axis=1, initial=0.0) > 0.0)
-    return out
+    keep: NDArray[np.bool_] = growth.max(axis=1, initial=0.0) > 0.0
+    rows = np.flatnonzero(keep)
+    order = rows[np.argsort(left[rows], kind="stable")]
+    kind = np.unique(unit.astype(str), return_inverse=True)[1]
+    top = growth.argmax(axis=1) if growth.shape[1] else np.zeros(len(left), np.int64)
+    drop_implied(order, kind, top, growth, keep)
+    return keep
 
 
 def _table(

@@ -407,3 +407,30 @@ def least_slack(  # pragma: no cover
                 if not slack >= out_slack[s]:
                     out_slack[s] = slack
                     out_row[s] = r
+
+
+@nb.njit(cache=True)
+def drop_implied(order, kind, top, growth, keep):  # pragma: no cover
+    """
+    Unmark rows that a row before them in ``order``, of the same kind, implies.
+
+    ``top`` is the column in which each row grows most: most pairs part there.
+    """
+    held = np.empty(len(order), dtype=np.int64)
+    count = 0
+    for i in order:
+        for q in range(count):
+            j = held[q]
+            if kind[j] != kind[i] or growth[j, top[i]] < growth[i, top[i]]:
+                continue
+            implied = True
+            for p in range(growth.shape[1]):
+                if growth[j, p] < growth[i, p]:
+                    implied = False
+                    break
+            if implied:
+                keep[i] = False
+                break
+        if keep[i]:
+            held[count] = i
+            count += 1

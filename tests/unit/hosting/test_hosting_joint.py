@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting import joint
 from gridsite.hosting.ac_replay import plan_voltages, replay_loads
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
@@ -214,3 +215,22 @@ def test_cuts_of_two_feeders_are_told_apart(village, profiles):
     result = replay_loads(feeder, grid.profiles, plan, grid=grid)
     cuts, _ = cut_rows(grid, ports, plan, result.violations, 1)
     assert set(cuts["feeder_id"]) == {"T2"}
+
+
+def test_a_cut_of_a_large_block_still_cuts_off_the_plan(
+    village_feeder, profiles, monkeypatch
+):
+    feeder = village_feeder()
+    loads = profiles(feeder)
+    grid = GridCase(feeder, loads, Limits())
+    ports = feeder.load_ports.index
+    plan = pd.Series(60.0, index=ports)
+    found = replay_loads(feeder, loads, plan, grid=grid).violations
+    assert len(found)
+    monkeypatch.setattr(joint, "_MEASURED_VALUES", 0)
+    rows, terms = cut_rows(grid, ports, plan, found, 1)
+    drawn = terms["coefficient"] * plan[terms["port_id"]].to_numpy()
+    used = drawn.groupby(terms["row_id"]).sum()
+    left = rows.set_index("row_id")["headroom"]
+    assert len(rows)
+    assert (used[left.index] > left).all()

@@ -16,7 +16,7 @@ from gridsite.cli import app
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting import load_sets
+from gridsite.hosting import joint, load_sets
 from gridsite.hosting.ac_replay import plan_voltages, replay_loads
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
@@ -457,3 +457,20 @@ class TestHostileInput:
         table = hosting_capacity(street.feeder, street.profiles, grid=street)
         with pytest.raises(DataError, match=r"not in the hosting table.*house 1"):
             run(street, hosting=table.iloc[1:], port_ids=pd.Index(["house 1"]))
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rows_kept_are_those_that_no_other_row_implies(seed):
+    draw = np.random.default_rng(seed)
+    n, n_port = 40, 4
+    left = draw.permutation(n).astype(float)
+    growth = draw.integers(0, 4, (n, n_port)).astype(float)
+    unit = np.array(["A", "pu"], dtype=object)[draw.integers(0, 2, n)]
+    kept = np.flatnonzero(joint._not_dominated(left, growth, unit))
+    alike = unit[:, None] == unit[None, :]
+    implies = (growth[:, None, :] >= growth[None, :, :]).all(axis=2) & alike
+    implies &= left[:, None] <= left[None, :]
+    # what is left out is implied by what is kept, and nothing that is kept is
+    for i in np.flatnonzero(growth.any(axis=1)):
+        others = kept[kept != i]
+        assert implies[others, i].any() != (i in kept)
