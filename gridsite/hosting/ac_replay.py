@@ -178,7 +178,7 @@ def _replayed(
         nodes = nodes[nodes["feeder_id"] == feeder_id]
         rule = voltage_rule_of(
             nodes,
-            grid.voltages(feeder_id),
+            grid.course.v[feeder_id],
             grid.limits,
             step_hours=grid.profiles.step_hours,
         )

@@ -288,24 +288,6 @@ class GridCase:
             cases.append(case)
         return cases
 
-    def voltages(self, feeder_id: str) -> NDArray[np.complex128]:
-        """
-        Return the base-case voltages of a block, with controls that act.
-
-        Parameters
-        ----------
-        feeder_id : str
-            Which block.
-
-        Returns
-        -------
-        numpy.ndarray of complex, shape (n_node, n_step)
-            In the order of the feeder's nodes. [pu]
-        """
-        if self.course is not None:
-            return self.course.v[feeder_id]
-        return self.block(feeder_id).v
-
     def refuse_acting(self) -> None:
         """
         Refuse what knows one admittance alone.

@@ -133,7 +133,7 @@ class _SplitRating:
     ) -> None:
         self.grid, self.feeder_id, self.split = grid, feeder_id, split
         self.settings = settings
-        self.trunk = Trunk(grid, feeder_id, split, replace(settings, envelope=None))
+        self.trunk = Trunk(grid, feeder_id, split, settings)
         self.index = group.index
         ports = group["port_id"]
         #: positions of the connections of each leaf, and of the trunk (last)

@@ -7,7 +7,7 @@ much the voltage of its head falls.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -143,8 +143,7 @@ class Trunk:
                 "assumed": False,
             }
         )
-        quiet = replace(settings, envelope=None)
-        self.rating = BlockRating(self.case, split.trunk_profiles, group, quiet)
+        self.rating = BlockRating(self.case, split.trunk_profiles, group, settings)
         self.table = blank_rows(group)
         rated = self.rating.without_unrated(self.table)
         self.unrated = ~(rated & self.rating.ageing_known(self.table))
