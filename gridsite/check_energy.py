@@ -19,8 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from gridsite.config import CentralSection, StudyConfig, UtilitySection
-    from gridsite.config_energy import WindowSection
+    from gridsite.config import (
+        CentralSection,
+        StudyConfig,
+        UtilitySection,
+        WindowSection,
+    )
     from gridsite.report import Results
 
     GetPath = Callable[[str], Path]

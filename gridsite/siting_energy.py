@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gridsite.config import CentralSection, StudyConfig, UnitSection
-    from gridsite.config_energy import PlaceSection, TariffSection, WindowSection
+    from gridsite.config import (
+        CentralSection,
+        PlaceSection,
+        StudyConfig,
+        TariffSection,
+        UnitSection,
+        WindowSection,
+    )
 
     Floats = NDArray[np.float64]
     GetPath = Callable[[str], Path]
@@ -179,7 +185,7 @@ def demand_charge(tariff: TariffSection) -> float:
 
     Examples
     --------
-    >>> from gridsite.config_energy import TariffSection, WindowSection
+    >>> from gridsite.config import TariffSection, WindowSection
     >>> summer = WindowSection(months=[6, 7, 8], demand_charge_per_kw_month=9.0)
     >>> demand_charge(
     ...     TariffSection(

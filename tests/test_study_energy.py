@@ -11,8 +11,7 @@ import pytest
 from gridsite import Study, run_study
 from gridsite.check_energy import energy_bill
 from gridsite.check_run import check_run
-from gridsite.config import StudyConfig
-from gridsite.config_energy import TariffSection, WindowSection
+from gridsite.config import StudyConfig, TariffSection, WindowSection
 from gridsite.errors import ConfigError, DataError
 from gridsite.input_checks import check_study
 from gridsite.report import read_results

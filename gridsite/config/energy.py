@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal, Self, TypeVar
 from zoneinfo import available_timezones
 
 from pydantic import Field, model_validator
 
-from gridsite.config_types import NotNegative, Section
+from gridsite.config.types import NotNegative, Section
 
 Month = Annotated[int, Field(ge=1, le=12)]
 
@@ -69,3 +69,19 @@ class PlaceSection(Section):
 
     tariff: str | None = None
     carbon_region: str | None = None
+
+
+_Place = TypeVar("_Place", bound=PlaceSection)
+
+
+def priced(place: _Place, price: str, *, needed: bool = True) -> _Place:
+    """Return a place that has a price of energy; that of a tariff may fall below 0."""
+    if place.tariff is not None:
+        return place
+    if needed and price not in place.model_fields_set:
+        msg = f"key {price!r} is missing; add it, or a tariff"
+        raise ValueError(msg)
+    if (value := getattr(place, price)) is not None and value < 0.0:
+        msg = f"key {price!r} is {value:g}; a flat price is at least 0"
+        raise ValueError(msg)
+    return place
