@@ -19,10 +19,10 @@ from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.joint import grid_rows
 from gridsite.siting import SitingProblem, empty_table, solve
-from gridsite.siting_grid import Grids
+from gridsite.study.siting_grid import Grids
 
 if TYPE_CHECKING:
-    from gridsite.siting_grid import Replayed
+    from gridsite.study.siting_grid import Replayed
 
 #: Units: rated and IT power [kW], cost of one; the last is a block of a hall.
 MENU = {

@@ -2,7 +2,7 @@
 The bill for energy of a run, added up step by step from its input files.
 
 Plainly written, and apart from the means by which the siting problem prices energy
-(``gridsite.siting_energy``, ``gridsite.siting.costs``), which it is there to check.
+(``gridsite.study.siting_energy``, ``gridsite.siting.costs``), which it is to check.
 """
 
 from __future__ import annotations

@@ -11,12 +11,12 @@ from gridsite.errors import ConfigError
 from gridsite.explain_run import repeated_study
 from gridsite.feeder.candidate_ports import with_candidate_ports
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.place_inputs import study_demand
 from gridsite.siting import check_plan, empty_table, recomputed_cost
-from gridsite.siting_grid import built_by
-from gridsite.siting_inputs import siting_inputs
-from gridsite.siting_upgrades import feeder_after, services_of
 from gridsite.study import lifted_hosting, siting_problem
+from gridsite.study.place_inputs import study_demand
+from gridsite.study.siting_grid import built_by
+from gridsite.study.siting_inputs import siting_inputs
+from gridsite.study.siting_upgrades import feeder_after, services_of
 
 if TYPE_CHECKING:
     from gridsite.feeder.model import Feeder

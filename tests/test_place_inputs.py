@@ -10,7 +10,7 @@ import shapely
 from gridsite import Study, run_study
 from gridsite.errors import ConfigError, DataError
 from gridsite.input_checks import check_study
-from gridsite.place_inputs import study_demand, study_places
+from gridsite.study.place_inputs import study_demand, study_places
 
 KEYS = 'id_column = "building_id"'
 

@@ -14,8 +14,8 @@ from gridsite.cost_presets import FIGURES, preset_table
 from gridsite.errors import ConfigError, DataError, InfeasibleError
 from gridsite.report import deployment, read_results
 from gridsite.siting import Economics
-from gridsite.siting_groups import sized_central
-from gridsite.siting_time import factor_rows
+from gridsite.study.siting_groups import sized_central
+from gridsite.study.siting_time import factor_rows
 
 ALONE = ("[solve]", "[solve]\ncompare = false")
 PERIODS = """

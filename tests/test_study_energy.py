@@ -15,7 +15,7 @@ from gridsite.config import StudyConfig, TariffSection, WindowSection
 from gridsite.errors import ConfigError, DataError
 from gridsite.input_checks import check_study
 from gridsite.report import read_results
-from gridsite.siting_energy import demand_charge, price_by_step
+from gridsite.study.siting_energy import demand_charge, price_by_step
 
 ALONE = ("[solve]", "[solve]\ncompare = false")
 SECTIONS = """

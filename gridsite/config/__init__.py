@@ -18,6 +18,7 @@ from gridsite.config.places import BuildingsSection
 from gridsite.config.read import read_config, read_fleet_config
 from gridsite.config.siting import (
     CentralSection,
+    SolveSection,
     UnitSection,
     UpgradeSection,
     UtilitySection,
@@ -32,6 +33,7 @@ __all__ = [
     "FleetStudyConfig",
     "PlaceSection",
     "ServiceSection",
+    "SolveSection",
     "StudyConfig",
     "StudyHostingSection",
     "TariffSection",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gridsite.feeder.upgrade import upgraded
-from gridsite.siting_time import SERVICE
+from gridsite.study.siting_time import SERVICE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

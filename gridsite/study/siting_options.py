@@ -9,8 +9,8 @@ import pandas as pd
 
 from gridsite.feeder.candidate_ports import CANDIDATE
 from gridsite.hosting.phases import CHOSEN
-from gridsite.siting_groups import utility_terms
-from gridsite.siting_time import lead_periods
+from gridsite.study.siting_groups import utility_terms
+from gridsite.study.siting_time import lead_periods
 
 if TYPE_CHECKING:
     import geopandas as gpd

@@ -15,16 +15,16 @@ from gridsite.siting import (
     empty_table,
     unit_cost_terms,
 )
-from gridsite.siting_groups import (
+from gridsite.study.siting_groups import (
     LOCAL,
     existing_counts,
     group_rows,
     sized_central,
     with_owners,
 )
-from gridsite.siting_options import building_options, central_options, unit_rows
-from gridsite.siting_sites import arc_rows, site_rows, workload_rows
-from gridsite.siting_time import (
+from gridsite.study.siting_options import building_options, central_options, unit_rows
+from gridsite.study.siting_sites import arc_rows, site_rows, workload_rows
+from gridsite.study.siting_time import (
     factor_rows,
     over_periods,
     period_rows,

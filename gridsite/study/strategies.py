@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from gridsite.config import StudyConfig
     from gridsite.siting import Plan
-    from gridsite.siting_inputs import SitingInputs
+    from gridsite.study.siting_inputs import SitingInputs
 
 #: Unserved demand costs this many times a full unit's cost of serving it.
 _UNSERVED_FACTOR = 3.0
