@@ -20,7 +20,8 @@ import numpy as np
 import pandapower as pp
 import pandas as pd
 
-from gridsite.feeder.read_pandapower import feeder_from_net, load_net, read_feeder
+from gridsite.feeder.net_sources import load_net
+from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
 from gridsite.hosting.limits import Limits
 from gridsite.study import Study
 

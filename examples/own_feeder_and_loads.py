@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.table import Table
 
 from gridsite import Limits, check_feeder, hosting_capacity, read_feeder
-from gridsite.feeder.profiles import read_profiles
+from gridsite.feeder.profile_files import read_profiles
 from gridsite.report import findings_table
 
 OUT = Path("out/example_own")

@@ -35,7 +35,7 @@ def annual_energy(table: pd.DataFrame, where: str) -> pd.Series[float]:
 
     See Also
     --------
-    gridsite.feeder.profiles.shape_profiles : Turns energies and shapes into load.
+    gridsite.feeder.profile_shapes.shape_profiles : Turns energies and shapes into load.
 
     Examples
     --------

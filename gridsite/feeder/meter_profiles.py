@@ -21,7 +21,8 @@ from gridsite.feeder.meter_files import has_meter_column
 from gridsite.feeder.meter_findings import COLUMNS, note, refuse
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meters import Meters, read_meters
-from gridsite.feeder.profiles import Profiles, dense_profiles, read_profiles
+from gridsite.feeder.profile_files import read_profiles
+from gridsite.feeder.profiles import Profiles, dense_profiles
 from gridsite.untrusted import read_table
 
 LOGGER = logging.getLogger(__name__)
@@ -126,7 +127,7 @@ def read_loads(
     Parameters
     ----------
     path : str or pathlib.Path
-        Without ``options`` a wide file as for `gridsite.feeder.profiles.read_profiles`,
+        Without ``options`` a wide file as for ``read_profiles``,
         which refuses every fault, or a long one.
     ports : pandas.DataFrame
         `Feeder.load_ports`.

@@ -25,7 +25,7 @@ from gridsite.errors import DataError
 from gridsite.feeder.meter_files import Readings, read_readings
 from gridsite.feeder.meter_findings import COLUMNS, note, refuse
 from gridsite.feeder.meter_options import MeterOptions
-from gridsite.feeder.profiles import MAX_STEPS
+from gridsite.feeder.profile_files import MAX_STEPS
 
 if TYPE_CHECKING:
     from pathlib import Path

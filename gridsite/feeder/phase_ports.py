@@ -8,14 +8,9 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import FeederError
-from gridsite.feeder.read_pandapower import (
-    _ASYMMETRIC,
-    _SIGNS,
-    _bus_names,
-    _coordinates,
-    _names,
-    _table_ports,
-)
+from gridsite.feeder.net_names import _SIGNS, _bus_names, _coordinates, _names
+from gridsite.feeder.net_ports import _table_ports
+from gridsite.feeder.net_prepared import _ASYMMETRIC
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -30,20 +30,17 @@ import scipy.sparse as sp
 from gridsite.errors import FeederError
 from gridsite.feeder.load_parts import following_percent
 from gridsite.feeder.model import Feeder, independent_feeders
-from gridsite.feeder.phase_ports import PHASES, phase_ports
-from gridsite.feeder.read_pandapower import (
+from gridsite.feeder.net_elements import _elements
+from gridsite.feeder.net_names import _SIGNS, _bus_names
+from gridsite.feeder.net_nodes import _bus_lookup, _feeder_labels, _nodes
+from gridsite.feeder.net_ports import _filed_profiles
+from gridsite.feeder.net_prepared import (
     _ASYMMETRIC,
     _REFUSED,
-    _SIGNS,
-    _bus_lookup,
-    _bus_names,
-    _elements,
-    _feeder_labels,
-    _filed_profiles,
-    _nodes,
     _prepared,
     _refuse,
 )
+from gridsite.feeder.phase_ports import PHASES, phase_ports
 from gridsite.feeder.sequence_circuits import (
     TO_PHASES,
     SequenceCircuits,

@@ -35,7 +35,7 @@ from pandapower.pd2ppc import _pd2ppc
 from pandapower.pypower.makeYbus import makeYbus
 
 from gridsite.errors import FeederError
-from gridsite.feeder.read_pandapower import _bus_lookup
+from gridsite.feeder.net_nodes import _bus_lookup
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

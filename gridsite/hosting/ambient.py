@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError
-from gridsite.feeder.profiles import read_wide
+from gridsite.feeder.profile_files import read_wide
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

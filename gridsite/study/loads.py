@@ -18,7 +18,7 @@ from gridsite.feeder.load_growth import (
 from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meter_profiles import read_loads
-from gridsite.feeder.profiles import Profiles, shape_profiles
+from gridsite.feeder.profile_shapes import shape_profiles
 from gridsite.study.place_inputs import study_energy
 from gridsite.untrusted import read_table
 
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from gridsite.config import StudyConfig
     from gridsite.feeder.model import Feeder
+    from gridsite.feeder.profiles import Profiles
 
     GetPath = Callable[[str], Path]
 

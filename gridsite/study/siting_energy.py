@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
-from gridsite.feeder.profiles import read_wide
+from gridsite.feeder.profile_files import read_wide
 from gridsite.hosting.ambient import pue_of_temperature, read_ambient
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ import shapely
 from layout import Rule, dwellings
 from synthesise import SYNTHETIC, synthetic_network
 
-from gridsite.feeder.profiles import shape_profiles
+from gridsite.feeder.profile_shapes import shape_profiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -75,7 +75,7 @@ def flat_shapes(
     Return shapes of houses of flats, and their hours at value 1.
 
     Each is the sum of ``GROUP`` households of equal energy with a drawn shape and
-    shift of weeks (`gridsite.feeder.profiles.shape_profiles`).
+    shift of weeks (`gridsite.feeder.profile_shapes.shape_profiles`).
     """
     names = [f"flats-{i}-{k}" for i in range(SHAPES) for k in range(GROUP)]
     drawn = shape_profiles(

@@ -21,7 +21,7 @@ from gridsite.feeder.load_growth import read_committed
 from gridsite.feeder.meters import read_meters
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.pandapower_json import check_text
-from gridsite.feeder.profiles import read_wide
+from gridsite.feeder.profile_files import read_wide
 from gridsite.hosting import ica
 from gridsite.places.layers import read_layer
 from gridsite.report.tables import findings_table

@@ -20,7 +20,7 @@ from geopandas.testing import assert_geodataframe_equal
 from pyproj import Geod
 from scipy.sparse.linalg import splu
 
-from gridsite.feeder.profiles import shape_profiles
+from gridsite.feeder.profile_shapes import shape_profiles
 from gridsite.units import RTT_MS_PER_KM
 
 HERE = Path(__file__).parent

@@ -11,14 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gridsite.errors import DataError
-from gridsite.feeder import profiles
-from gridsite.feeder.profiles import (
-    Profiles,
-    constant_profiles,
-    dense_profiles,
-    read_profiles,
-    shape_profiles,
-)
+from gridsite.feeder import profile_files
+from gridsite.feeder.profile_files import read_profiles
+from gridsite.feeder.profile_shapes import shape_profiles
+from gridsite.feeder.profiles import Profiles, constant_profiles, dense_profiles
 
 
 def hours(n, start="2025-01-01", tz="UTC", freq="h"):
@@ -265,7 +261,7 @@ class TestReadProfiles:
 
     @pytest.mark.parametrize("name", ["long.csv", "long.parquet"])
     def test_files_beyond_the_limit_are_refused(self, tmp_path, name, monkeypatch):
-        monkeypatch.setattr(profiles, "MAX_STEPS", 5)
+        monkeypatch.setattr(profile_files, "MAX_STEPS", 5)
         table = pd.DataFrame({"time": hours(6), "m": 1.0})
         table.to_parquet(tmp_path / "long.parquet")
         table.to_csv(tmp_path / "long.csv", index=False)
