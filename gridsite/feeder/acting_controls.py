@@ -90,6 +90,71 @@ class Ends:
     settled: bool
 
 
+class Proven:
+    """
+    Steps that lanes need not solve.
+
+    Parameters
+    ----------
+    start, positions : numpy.ndarray of int, shape (n_step, n_control)
+        Where a known course begins and ends each step.
+    skip : numpy.ndarray of bool, shape (n_lane, n_step)
+        Steps at which that course stays where it is, and so does a lane that begins
+        the step where the course does, with nothing to be kept of it.
+    """
+
+    def __init__(self, start: Ints, positions: Ints, skip: Bools) -> None:
+        n_lane, n_step = skip.shape
+        self.start, self.positions = start, positions
+        self.open_step = np.nonzero(~skip)[1]
+        #: steps to be solved before each step, over this lane and those before it
+        self.before = np.zeros((n_lane, n_step + 1), dtype=np.int64)
+        np.cumsum(~skip, axis=1, out=self.before[:, 1:])
+        count = self.before[:, -1]
+        self.before += (np.cumsum(count) - count)[:, None]
+        change = (start != positions).any(axis=1)
+        at = np.where(change, np.arange(n_step), n_step - 1)
+        #: the last step, from each on, that begins where it does
+        self.until = np.minimum.accumulate(at[::-1])[::-1]
+
+    def leap(self, lane: Ints, step: Ints) -> Ints:
+        """
+        Return the next step, from some on, that has to be solved.
+
+        Parameters
+        ----------
+        lane, step : numpy.ndarray of int, shape (n,)
+            Lanes that stand where the course does.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n,)
+            Steps; their number for none.
+        """
+        place = self.before[lane, step]
+        none = place >= self.before[lane, -1]
+        steps = np.append(self.open_step, 0)[place]
+        out: Ints = np.where(none, len(self.positions), steps)
+        return out
+
+    def ahead(self, lane: Ints, step: Ints) -> Ints:
+        """
+        Return how many steps have to be solved before the course moves.
+
+        Parameters
+        ----------
+        lane, step : numpy.ndarray of int, shape (n,)
+            Lanes that stand where the course does.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n,)
+            Number, with the step at whose end it has moved.
+        """
+        count: Ints = self.before[lane, self.until[step] + 1] - self.before[lane, step]
+        return count
+
+
 #: Takes the ends of steps; returns lanes that need not go on.
 Keep = Callable[[Ends], "Ints | None"]
 
@@ -179,7 +244,8 @@ class ActingCircuit:
         self.blocks: dict[tuple[int, ...], Block] = {}
         #: positions as filed
         self.filed = tuple(c.position for c in feeder.controls)
-        first = self.block(self.filed)
+        self._first: Block | None = None
+        self._first = first = self.block(self.filed)
         self.nodes, self.n_node = first.nodes, len(first.nodes)
         self.base_kva = first.base_kva
         self.states: States = block_states(first, profiles, tan_phi)
@@ -212,8 +278,10 @@ class ActingCircuit:
         else:
             if len(self.blocks) >= _KEPT_BLOCKS:
                 self.blocks.pop(next(iter(self.blocks)))
-            moved = feeder_at(self.feeder, positions)
-            self.blocks[positions] = Block(moved, self.feeder_id)
+            moved, first = feeder_at(self.feeder, positions), self._first
+            self.blocks[positions] = (
+                Block(moved, self.feeder_id) if first is None else first.moved(moved)
+            )
         return self.blocks[positions]
 
     def run(
@@ -224,6 +292,7 @@ class ActingCircuit:
         *,
         start: Sequence[int] | Ints | None = None,
         spread: Floats | None = None,
+        proven: Proven | None = None,
     ) -> None:
         """
         Let the controls act over all steps, for several added loads side by side.
@@ -241,6 +310,8 @@ class ActingCircuit:
             Positions before the first step; as filed by default.
         spread : numpy.ndarray, shape (n_port,), optional
             Constant power added at each port in every lane. [pu]
+        proven : Proven, optional
+            What need not be solved; all is by default.
 
         Raises
         ------
@@ -257,6 +328,7 @@ class ActingCircuit:
                 raise DataError(msg)
         states = self.states if spread is None else replace(self.states, spread=spread)
         lanes = _Lanes(self, states, port, added_kw / self.base_kva, first)
+        lanes.proven = proven
         while lanes.round(keep):
             pass
 
@@ -300,6 +372,7 @@ class _Lanes:
         n = len(port)
         self.circuit, self.states = circuit, states
         self.port, self.added = port, added
+        self.proven: Proven | None = None
         self.now = np.tile(np.array(start, dtype=np.int64), (n, 1))
         self.before = self.now.copy()
         self.step = np.zeros(n, dtype=np.int64)
@@ -313,29 +386,65 @@ class _Lanes:
         """Solve each lane ahead once; return whether any was left."""
         n_step = self.circuit.n_step
         going = np.flatnonzero(self.step < n_step)
+        known, most = self._known(going)
+        left = self.step[going] < n_step
+        going, known, most = going[left], known[left], most[left]
         if not len(going):
             return False
+        most = np.minimum(most, self.ahead[going])
         stands, of = np.unique(self.now[going], axis=0, return_inverse=True)
         width = max(64, _SOLVED_VALUES // self.circuit.n_node)
         for group, positions in enumerate(stands):
-            alike = going[of.ravel() == group]
+            alike = np.flatnonzero(of.ravel() == group)
             for first in range(0, len(alike), width):
-                part = alike[first : first + width]
-                most = max(1, width // len(part))
-                end = np.minimum(self.step[part] + self.ahead[part], n_step)
-                end = np.minimum(end, self.step[part] + most)
-                self._advance(part, end, tuple(positions.tolist()), keep)
+                at = alike[first : first + width]
+                count = np.minimum(most[at], max(1, width // len(at)))
+                step = self._steps(going[at], known[at], count)
+                self._advance(going[at], count, step, tuple(positions.tolist()), keep)
         return True
 
+    def _known(self, going: Ints) -> tuple[Bools, Ints]:
+        """Leap over what is proven; return who may, and how many steps they have."""
+        proven, most = self.proven, self.circuit.n_step - self.step[going]
+        if proven is None:
+            return np.zeros(len(going), dtype=bool), most
+        own, step = self.circuit.own, self.step[going]
+        now = self.now[going][:, own]
+        known = (now == proven.start[step][:, own]).all(axis=1)
+        known &= self.rounds[going] == 0
+        at = going[known]
+        self.step[at] = proven.leap(at, self.step[at])
+        # one that will stand there again needs no steps beyond this one
+        most[(now == proven.positions[step][:, own]).all(axis=1)] = 1
+        left = known.copy()
+        left[known] = self.step[at] < self.circuit.n_step
+        most[left] = proven.ahead(going[left], self.step[going[left]])
+        return known, most
+
+    def _steps(self, lane: Ints, known: Bools, count: Ints) -> Ints:
+        """Return the steps of each lane that are solved next, one after the other."""
+        begin = np.cumsum(count) - count
+        column = np.arange(count.sum())
+        out = column + np.repeat(self.step[lane] - begin, count)
+        if self.proven is not None and known.any():
+            place = self.proven.before[lane, self.step[lane]] - begin
+            place = np.repeat(place, count) + column
+            leaps = np.repeat(known, count)
+            out[leaps] = self.proven.open_step[place[leaps]]
+        return out
+
     def _advance(
-        self, part: Ints, end: Ints, positions: tuple[int, ...], keep: Keep
+        self,
+        part: Ints,
+        count: Ints,
+        step: Ints,
+        positions: tuple[int, ...],
+        keep: Keep,
     ) -> None:
-        """Solve some lanes to an end; stop each at the first move."""
-        count = end - self.step[part]
+        """Solve some steps of some lanes; stop each at the first move."""
         begin = np.cumsum(count) - count
         lane = np.repeat(part, count)
         column = np.arange(len(lane))
-        step = column + np.repeat(self.step[part] - begin, count)
         circuit = self.circuit
         solved = circuit.block(positions).solve(
             self.states,
@@ -358,9 +467,11 @@ class _Lanes:
         moved_on = first > begin
         self.before[part[moved_on]] = positions
         self.rounds[part[moved_on]] = 0
-        self.step[part] = np.where(full, end, step[last])
+        self.step[part] = step[last] + full
         self.ahead[part] = np.where(
-            full, np.minimum(2 * count, _AHEAD), np.maximum(first - begin, 1)
+            full,
+            np.minimum(2 * self.ahead[part], _AHEAD),
+            np.maximum(first - begin, 1),
         )
         held = Ends(
             positions=positions,

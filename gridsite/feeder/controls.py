@@ -169,6 +169,63 @@ class Control:
         move: Ints = np.clip(position + want, self.lowest, self.highest) - position
         return move
 
+    def watches(self, position: int) -> list[Watch]:
+        """
+        Return what keeps the control where it stands.
+
+        Parameters
+        ----------
+        position : int
+            Where it stands.
+
+        Returns
+        -------
+        list of Watch
+            The control stays while each value is strictly within its bounds; beyond
+            one it may move.
+        """
+        up, down = position < self.highest, position > self.lowest
+        volts = (self.volt_nodes, self.volt_weights[None, :])
+        if self.kind != "capacitor":
+            nodes, weights = volts
+            if self.drop_conductor >= 0:
+                drop = self.drop_ohm * self.y_at(position)[self.drop_conductor]
+                nodes = np.append(nodes, self.nodes)
+                weights = np.append(weights, drop[None, :], axis=1)
+            if not self.forward:
+                up, down = down, up
+            return [
+                _watch(
+                    nodes,
+                    weights,
+                    low=self.lower if up else None,
+                    high=self.upper if down else None,
+                )
+            ]
+        if self.watched == "voltage":
+            return [
+                _watch(
+                    *volts,
+                    low=self.lower if up else None,
+                    high=self.upper if down else None,
+                )
+            ]
+        low, high = self.lower if down else None, self.upper if up else None
+        if self.watched == "current":
+            out = [_watch(self.amp_nodes, self.amp_weights[:1], low=low, high=high)]
+        else:
+            across = np.zeros((len(self.power_nodes), len(self.power_nodes)), complex)
+            np.fill_diagonal(across, self.power_volts / 1e3)
+            nodes = np.append(self.power_nodes, self.amp_nodes)
+            weights = np.zeros((2 * len(across), len(nodes)), complex)
+            weights[: len(across), : len(across)] = across
+            weights[len(across) :, len(across) :] = self.amp_weights
+            out = [_watch(nodes, weights, low=low, high=high)]
+        if self.override is not None:
+            least, most = (None, self.override[1]) if down else (self.override[0], None)
+            out.append(_watch(*volts, low=least, high=most))
+        return out
+
     def _volts(self, v: Complex) -> Complex:
         out: Complex = self.volt_weights @ v[self.volt_nodes]
         return out
@@ -207,6 +264,40 @@ class Control:
             forced = volts > self.override[1] if closed else volts < self.override[0]
             out = np.where(forced, -1 if closed else 1, out)
         return out
+
+
+@dataclass(frozen=True, kw_only=True)
+class Watch:
+    """
+    Hold a value that a control looks at, and where it lets the control stay.
+
+    Parameters
+    ----------
+    nodes : numpy.ndarray of int, shape (n,)
+        Nodes of the feeder.
+    weights : numpy.ndarray of complex, shape (m, n)
+        Phasors as sums of node voltages. One: its size is looked at [V or A]. More:
+        voltages [kV], then as many currents [A] of the same phases, whose reactive
+        power is [kvar].
+    low, high : float
+        Bounds; infinite where the control cannot move that way.
+    """
+
+    nodes: Ints
+    weights: Complex
+    low: float
+    high: float
+
+
+def _watch(
+    nodes: Ints, weights: Complex, *, low: float | None, high: float | None
+) -> Watch:
+    return Watch(
+        nodes=nodes,
+        weights=weights,
+        low=-np.inf if low is None else low,
+        high=np.inf if high is None else high,
+    )
 
 
 def feeder_at(feeder: Feeder, positions: Sequence[int] | Ints) -> Feeder:

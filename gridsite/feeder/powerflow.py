@@ -26,6 +26,7 @@ References
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -169,11 +170,15 @@ class Block:
         self.p_exponent = models["p_exponent"].to_numpy()
         self.q_exponent = models["q_exponent"].to_numpy()
         self.rated_v = models["rated_v_pu"].to_numpy()
+        self._factorise(feeder)
+
+    def _factorise(self, feeder: Feeder) -> None:
+        """Take over a feeder's admittance."""
         y = feeder.y.tocsr()[self.nodes]
         self.y = sp.csc_array(y[:, self.nodes])
         self.i_source = -(y[:, feeder.source_nodes] @ feeder.source_v)
         rows = feeder.terminals["feeder_id"].to_numpy()
-        self.terminals = np.flatnonzero(rows == feeder_id)
+        self.terminals = np.flatnonzero(rows == self.feeder_id)
         matrix = feeder.terminal_y[self.terminals]
         self.terminal_y = sp.csr_array(matrix[:, self.nodes])
         self.terminal_source = matrix[:, feeder.source_nodes] @ feeder.source_v
@@ -186,6 +191,25 @@ class Block:
         self._solver = lu
         self._lu = _factors(lu)
         self.v_no_load: NDArray[np.complex128] = lu.solve(self.i_source)
+
+    def moved(self, feeder: Feeder) -> Block:
+        """
+        Return the block where controls stand elsewhere.
+
+        Parameters
+        ----------
+        feeder : Feeder
+            The same nodes, ports and terminals with another admittance.
+
+        Returns
+        -------
+        Block
+            Factorised.
+        """
+        other = copy(self)
+        other.__dict__.pop("impedance", None)
+        other._factorise(feeder)  # noqa: SLF001
+        return other
 
     @cached_property
     def follows(self) -> NDArray[np.bool_]:

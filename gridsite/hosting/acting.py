@@ -8,17 +8,21 @@ judges loads with the controls acting on them too, step after step.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import scipy.sparse as sp
 
 from gridsite.errors import DataError
-from gridsite.feeder.acting_controls import ActingCircuit, let_controls_act
+from gridsite.feeder.acting_controls import ActingCircuit, Proven, let_controls_act
 from gridsite.feeder.control_settings import at_setting
+from gridsite.feeder.controls import feeder_at
+from gridsite.hosting.acting_proof import StandingProof
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     import pandas as pd
     from numpy.typing import NDArray
@@ -119,28 +123,30 @@ def cases_at(
         yield at, where, case
 
 
-def limits_at(grid: GridCase, feeder_id: str, positions: tuple[int, ...]) -> BaseCase:
+def limits_of(case: BaseCase, block: Block) -> BaseCase:
     """
-    Return the limits of a block where its controls stand somewhere.
+    Return the limits of a block where its controls stand elsewhere.
 
     Parameters
     ----------
-    grid : GridCase
-        The grid.
-    feeder_id : str
-        Which block.
-    positions : tuple of int
-        Of each control.
+    case : BaseCase
+        The block at any setting.
+    block : Block
+        The block at the other setting.
 
     Returns
     -------
     BaseCase
-        Of one step without any load: its rows alone are of use.
+        Its rows alone are of use.
     """
-    at = at_setting(grid.feeder, grid.profiles, positions, np.zeros(1, np.int64))
-    none = np.zeros(len(at[1].p_scale_kw))
-    idle = replace(at[1], p_scale_kw=none, q_scale_kvar=none)
-    return grid.part(at[0], feeder_id, idle)
+    moved, count = copy(case), len(case.rated)
+    moved.block = block
+    moved.upper_y = sp.csr_array(
+        sp.vstack([block.terminal_y[case.rated], case.upper_y[count:]])
+    )
+    moved.upper_source = case.upper_source.copy()
+    moved.upper_source[:count] = block.terminal_source[case.rated]
+    return moved
 
 
 def plan_course(grid: GridCase, feeder_id: str, added_kw: pd.Series[float]) -> Course:
@@ -209,9 +215,10 @@ def plan_states(
     plan = plan_course(grid, feeder_id, added_kw)
     stands, of = np.unique(plan.positions, axis=0, return_inverse=True)
     for k, row in enumerate(stands):
-        moved = limits_at(grid, feeder_id, tuple(row.tolist()))
+        feeder = feeder_at(grid.feeder, row)
         steps = np.flatnonzero(of.ravel() == k)
         for at, _, case in cases_at(grid, feeder_id, base[steps], steps):
+            moved = limits_of(case, case.block.moved(feeder))
             yield case, plan.v[:, at], moved
 
 
@@ -270,19 +277,25 @@ class ActingCase:
         self._limits: dict[tuple[int, ...], BaseCase] = {}
         every = np.arange(len(course.positions))
         slack, across = [], []
-        order: list[Ints] = []
-        for steps, _, case in cases_at(grid, feeder_id, course.positions, every):
+        #: steps of each setting of the base case, and what is proven there
+        self.proofs: list[tuple[Ints, StandingProof]] = []
+        for steps, where, case in cases_at(grid, feeder_id, course.positions, every):
             slack.append(case.slack)
             across.append(np.abs(case.port_voltage(case.v)))
-            order.append(steps)
+            self.proofs.append((steps, StandingProof(self.circuit, case, where)))
             self.case = case
-        back = np.argsort(np.concatenate(order))
+        back = np.argsort(np.concatenate([steps for steps, _ in self.proofs]))
         #: (n_row, n_step): what the base case leaves, with its controls acting. [pu]
         self.slack: Floats = np.concatenate(slack, axis=1)[:, back]
         self.broken: Bools = self.slack < 0.0
         #: (n_port, n_step): voltages across the ports in the base case. [pu]
         self.across: Floats = np.concatenate(across, axis=1)[:, back]
         self.course = course
+        #: (n_step, n_control): where the controls stand before each step
+        self.start = np.vstack([self.circuit.filed, course.positions[:-1]])
+        still = (self.start == course.positions).all(axis=1)
+        #: steps at which no control moves in the base case
+        self.still: Bools = still & course.settled
 
     def slack_at(self, ends: Ends) -> Floats:
         """
@@ -300,12 +313,17 @@ class ActingCase:
         """
         where = ends.positions
         if where not in self._limits:
-            self._limits[where] = limits_at(self.grid, self.feeder_id, where)
+            self._limits[where] = limits_of(self.case, self.circuit.block(where))
         return self._limits[where].row_slack(
             ends.v, np.zeros(len(ends.lane), dtype=np.int64)
         )
 
-    def judge(self, port: Ints, kw: Floats) -> Verdict:
+    def judge(
+        self,
+        port: Ints,
+        kw: Floats,
+        holds_standing: Callable[[Ints], Bools] | None = None,
+    ) -> Verdict:
         """
         Say whether loads newly break a limit.
 
@@ -315,6 +333,10 @@ class ActingCase:
             Port of each load, position in the block.
         kw : numpy.ndarray, shape (n,)
             Its constant power. [kW]
+        holds_standing : callable, optional
+            Takes loads (positions in ``port``); returns at which steps each is known
+            to break no limit while the controls stand where the base case leaves
+            them. Nothing is known by default, and every step is solved.
 
         Returns
         -------
@@ -330,10 +352,16 @@ class ActingCase:
         width = max(1, _LANE_VALUES // self.circuit.n_node)
         for first in range(0, len(port), width):
             at = np.arange(first, min(first + width, len(port)))
-            self._judge_some(at, port, kw, verdict)
+            shape = len(at), self.circuit.n_step
+            held = (
+                np.zeros(shape, bool) if holds_standing is None else holds_standing(at)
+            )
+            self._judge_some(at, port[at], kw[at], held, verdict)
         return verdict
 
-    def _judge_some(self, at: Ints, port: Ints, kw: Floats, verdict: Verdict) -> None:
+    def _judge_some(
+        self, at: Ints, port: Ints, kw: Floats, held: Bools, verdict: Verdict
+    ) -> None:
         scale = self.case.scale[:, None]
 
         def keep(ends: Ends) -> Ints:
@@ -345,19 +373,39 @@ class ActingCase:
             row[lost] = -1
             return self._note(ends.lane, ends.step, bad | lost, row, at, verdict)
 
-        self.circuit.run(keep, port[at], kw[at])
+        proven = None
+        if held.any():
+            proven = Proven(
+                self.start, self.course.positions, self._skips(port, kw, held)
+            )
+        self.circuit.run(keep, port, kw, proven=proven)
         if self.grid.limits.on("voltage change"):
-            self._judge_change(at[verdict.holds[at]], port, kw, verdict)
+            self._judge_change(at, port, kw, held, verdict)
 
-    def _judge_change(self, at: Ints, port: Ints, kw: Floats, verdict: Verdict) -> None:
+    def _skips(self, port: Ints, kw: Floats, held: Bools) -> Bools:
+        """Return the steps that need no power flow where a load begins as the base."""
+        out = held & self.still
+        for steps, proof in self.proofs:
+            out[:, steps] &= ~proof.may_move(kw, port)
+        return out
+
+    def _judge_change(
+        self, at: Ints, port: Ints, kw: Floats, held: Bools, verdict: Verdict
+    ) -> None:
         """Hold the fall of the own voltage against its limit, with controls frozen."""
         most, circuit = self.grid.limits.voltage_change_pu, self.circuit
-        for positions, steps in self.course.groups():
+        for (positions, steps), (_, proof) in zip(
+            self.course.groups(), self.proofs, strict=True
+        ):
+            open_ = ~held[:, steps] & verdict.holds[at][:, None]
+            own = self.across[:, steps].max(axis=1)[port]
+            open_[proof.own_share(kw, port) * own < most * (1.0 - 1e-6)] = False
+            every, column = np.nonzero(open_)
             block = circuit.block(positions)
-            width = max(1, _LANE_VALUES // circuit.n_node // len(steps))
-            for first in range(0, len(at), width):
-                lane = np.repeat(at[first : first + width], len(steps))
-                step = np.tile(steps, len(lane) // len(steps))
+            width = max(1, _LANE_VALUES // circuit.n_node)
+            for first in range(0, len(every), width):
+                lane = every[first : first + width]
+                step = steps[column[first : first + width]]
                 v = block.solve(
                     circuit.states,
                     step,
@@ -367,7 +415,7 @@ class ActingCase:
                 fall = self.across[port[lane], step] - _across(block, port[lane], v)
                 bad = ~(fall <= most)
                 row = np.where(np.isnan(fall), -1, self.case.n_row)
-                self._note(lane, step, bad, row, np.arange(len(port)), verdict)
+                self._note(lane, step, bad, row, at, verdict)
 
     @staticmethod
     def _note(

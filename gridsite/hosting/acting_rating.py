@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from gridsite.hosting.acting import Verdict
     from gridsite.hosting.base_case import GridCase
     from gridsite.hosting.block_rating import Settings
 
@@ -37,6 +38,9 @@ LADDER = 8
 
 #: Share of a value by which it is found at best. [-]
 _SHARE = 1e-3
+
+#: How far an envelope is trusted: what it lies above the truth at most. [kW] and [-]
+_ENVELOPE_KW, _ENVELOPE_SHARE = 0.1, 2e-3
 
 #: Statuses from the one that decides first.
 _ORDER = ["not_converged", "unsupplied", "unrated", "none_base_violation"]
@@ -137,6 +141,26 @@ class _Found:
     step: Ints
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Standing:
+    """
+    What is known of connections with the controls where the base case leaves them.
+
+    ``kw`` holds at all steps, ``headroom_kw`` (n, n_step) at each, up to
+    `_ENVELOPE_KW` and `_ENVELOPE_SHARE`.
+    """
+
+    kw: Floats
+    headroom_kw: Floats
+
+    def holds(self, which: Ints, kw: Floats) -> NDArray[np.bool_]:
+        """Return at which steps a load of each connection breaks nothing."""
+        least = kw * (1.0 + _ENVELOPE_SHARE) + _ENVELOPE_KW
+        held: NDArray[np.bool_] = self.headroom_kw[which] >= least[:, None]
+        held[kw <= self.kw[which]] = True
+        return held
+
+
 def _let_act(
     grid: GridCase,
     feeder_id: str,
@@ -154,7 +178,9 @@ def _let_act(
     service = out.loc[index, "service_headroom_kw"].fillna(np.inf).to_numpy()
     top = np.minimum(service, cap)
     standing = out.loc[index, "firm_kw"].to_numpy(dtype=float)
-    found = _search(case, port, standing, top, settings.tolerance_kw)
+    at = headroom.index.get_indexer(index)
+    known = _Standing(kw=standing, headroom_kw=headroom.to_numpy()[at])
+    found = _search(case, port, known, top, settings.tolerance_kw)
     out.loc[index, "firm_kw"] = found.kw
     free = found.step < 0
     status = np.where(free & (top >= cap), "censored", "ok")
@@ -172,24 +198,29 @@ def _let_act(
     )
     out.loc[named, "limit_time"] = pd.Series(time[step], index=named, dtype=object)
     values = headroom.to_numpy(copy=False)
-    at = headroom.index.get_indexer(index)
     values[at] = np.maximum(values[at], found.kw[:, None])
     values[at[~free], step] = found.kw[~free]
 
 
 def _search(
-    case: ActingCase, port: Ints, start: Floats, top: Floats, tolerance_kw: float
+    case: ActingCase, port: Ints, known: _Standing, top: Floats, tolerance_kw: float
 ) -> _Found:
     """Return the largest loads below which nothing was seen to fail."""
+
+    def judge(which: Ints, kw: Floats) -> Verdict:
+        return case.judge(
+            port[which], kw, lambda some: known.holds(which[some], kw[some])
+        )
+
     n = len(port)
     row, step = np.full(n, -1), np.full(n, -1)
-    low, high = np.zeros(n), np.maximum(start, tolerance_kw)
+    low, high = np.zeros(n), np.maximum(known.kw, tolerance_kw)
     high = np.minimum(high, top)
     rising = np.arange(n)
     while len(rising):
         share = np.arange(1, LADDER + 1) / LADDER
         kw = low[rising, None] + (high - low)[rising, None] * share
-        verdict = case.judge(np.repeat(port[rising], LADDER), kw.ravel())
+        verdict = judge(np.repeat(rising, LADDER), kw.ravel())
         holds = verdict.holds.reshape(kw.shape)
         first = np.where(holds.all(axis=1), LADDER, holds.argmin(axis=1))
         at = np.arange(len(rising))
@@ -205,7 +236,7 @@ def _search(
     width = np.maximum(tolerance_kw, _SHARE * low)
     while len(left := np.flatnonzero((step >= 0) & (high - low > width))):
         middle = 0.5 * (low[left] + high[left])
-        verdict = case.judge(port[left], middle)
+        verdict = judge(left, middle)
         good = verdict.holds
         low[left[good]], high[left[~good]] = middle[good], middle[~good]
         row[left[~good]], step[left[~good]] = verdict.row[~good], verdict.step[~good]

@@ -592,20 +592,21 @@ class BaseCase:
             Slack, negative where the limit is broken. [pu]
         """
         slack = np.empty((self.n_row, v.shape[1]))
-        fill_slack(
-            v,
-            self.limited,
-            self.v_min,
-            self.upper_y.indptr,
-            self.upper_y.indices,
-            self.upper_y.data,
-            self.upper_source,
-            self.drive,
-            np.arange(v.shape[1]) if step is None else step,
-            self.upper_limit,
-            *self._positive,
-            slack,
-        )
+        with threads_worth(v.size):
+            fill_slack(
+                v,
+                self.limited,
+                self.v_min,
+                self.upper_y.indptr,
+                self.upper_y.indices,
+                self.upper_y.data,
+                self.upper_source,
+                self.drive,
+                np.arange(v.shape[1]) if step is None else step,
+                self.upper_limit,
+                *self._positive,
+                slack,
+            )
         return slack
 
     @property

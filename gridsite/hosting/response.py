@@ -67,18 +67,29 @@ class Response:
         Base voltage across each port. [pu]
     z_port : numpy.ndarray of complex, shape (n_port, n_port)
         Fall of port voltages per current drawn at a port. [pu]
-    row_z : numpy.ndarray of complex, shape (n_row, n_port)
-        Fall of each row's phasor per current drawn. [pu]
     """
 
     def __init__(self, case: BaseCase) -> None:
         self.case = case
         self.v_port = case.port_voltage(case.v)
         self.z_port = case.port_voltage(case.block.impedance)
-        self.row_z = np.concatenate(
+        self.v_size = np.abs(self.v_port)
+
+    @cached_property
+    def row_z(self) -> Complex:
+        """
+        Return how far a current drawn at a port moves the phasor of each row.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_row, n_port)
+            Fall per current. [pu]
+        """
+        case = self.case
+        z: Complex = np.concatenate(
             [case.block.impedance[case.limited], case.upper_y @ case.block.impedance]
         )
-        self.v_size = np.abs(self.v_port)
+        return z
 
     @cached_property
     def power(self) -> Complex:
