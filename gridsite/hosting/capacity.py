@@ -207,15 +207,25 @@ def _rate(
     settings: Settings,
     progress: Callable[[float, str], None] | None,
 ) -> pd.DataFrame:
-    """Rate connections, feeder by feeder."""
-    if grid.course is not None:
+    """Rate connections, with controls that act or stand."""
+    if grid.course is None:
+        out = _rate_standing(table, grid, settings, progress)
+    else:
 
         def standing(case: GridCase, own: Settings) -> pd.DataFrame:
-            return _rate(table, case, own, progress)
+            return _rate_standing(table, case, own, progress)
 
-        acted = rate_acting(grid, settings, standing)
-        acted = acted.assign(assumed=table["assumed"])
-        return check_table("hosting", _with_assumed_ratings(acted, grid.feeder))
+        out = rate_acting(grid, settings, standing).assign(assumed=table["assumed"])
+    return check_table("hosting", _with_assumed_ratings(out, grid.feeder))
+
+
+def _rate_standing(
+    table: pd.DataFrame,
+    grid: GridCase,
+    settings: Settings,
+    progress: Callable[[float, str], None] | None,
+) -> pd.DataFrame:
+    """Rate connections, feeder by feeder, where no control acts."""
     feeder = grid.feeder
     parts = []
     groups = list(table.groupby("feeder_id", sort=True))
@@ -238,8 +248,7 @@ def _rate(
     if not parts:
         msg = f"{feeder.name}: no load connection to rate; the file has no loads"
         raise DataError(msg)
-    out = _with_levels(pd.concat(parts).sort_index(), settings)
-    return check_table("hosting", _with_assumed_ratings(out, feeder))
+    return _with_levels(pd.concat(parts).sort_index(), settings)
 
 
 def _with_assumed_ratings(out: pd.DataFrame, feeder: Feeder) -> pd.DataFrame:
