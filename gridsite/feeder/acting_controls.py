@@ -425,7 +425,7 @@ class _Lanes:
         """Return the steps of each lane that are solved next, one after the other."""
         begin = np.cumsum(count) - count
         column = np.arange(count.sum())
-        out = column + np.repeat(self.step[lane] - begin, count)
+        out: Ints = column + np.repeat(self.step[lane] - begin, count)
         if self.proven is not None and known.any():
             place = self.proven.before[lane, self.step[lane]] - begin
             place = np.repeat(place, count) + column

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numba as nb
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats = NDArray[np.float64]
+    Ints = NDArray[np.int64]
+    Complex = NDArray[np.complex128]
 
 
 @nb.njit(cache=True, parallel=True, error_model="numpy")
 def may_move(  # pragma: no cover
-    drawn, port, share, v_port, base, fall, loose, left_out, size, low, high, out
-):
+    drawn: Complex,
+    port: Ints,
+    share: Floats,
+    v_port: Complex,
+    base: Complex,
+    fall: Complex,
+    loose: Floats,
+    left_out: float,
+    size: Ints,
+    low: Floats,
+    high: Floats,
+    out: NDArray[np.bool_],
+) -> None:
     """
     Mark the steps at which a control could move under each load.
 

@@ -124,7 +124,7 @@ class StandingProof:
         if not self.exists:
             out[:] = True
             return out
-        drawn = kw / self.base_kva * (1.0 - 1j * self.tan_phi)
+        drawn = np.array(kw / self.base_kva * (1.0 - 1j * self.tan_phi), dtype=complex)
         with threads_worth(out.size * len(self.base)):
             may_move(
                 drawn,
