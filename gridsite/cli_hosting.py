@@ -74,6 +74,7 @@ class Phase(StrEnum):
     best = "best"
     sampled = "sampled"
     legs = "12"
+    three = "ABC"
 
 
 def hosting(
@@ -165,7 +166,7 @@ def hosting(
         Phase,
         typer.Option(
             help="Of the unit, where the file has phases. known: as filed; worst, "
-            "best, sampled: any, one row per load; 12: both legs (240 V)."
+            "best, sampled: any, one row per load; 12: both legs (240 V); ABC: all."
         ),
     ] = Phase.known,
     seed: Annotated[int, typer.Option(help="Of --phase sampled.")] = 0,

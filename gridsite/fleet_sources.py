@@ -9,7 +9,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from gridsite.errors import ConfigError
+from gridsite.errors import ConfigError, GridsiteError
+from gridsite.feeder.opendss_script import with_included
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,8 @@ class Source:
     path : str
         What ``read_feeder`` takes.
     sha256 : str
-        Hash of the file; "" for a name, and for a file that cannot be read.
+        Hash of the file, with those that an OpenDSS script reads; "" for a name, and
+        for a file that cannot be read.
     """
 
     slug: str
@@ -74,7 +76,7 @@ def find_sources(names: Sequence[str], folder: Path) -> list[Source]:
         for path in _files(name, folder):
             inside = path.is_relative_to(folder)
             shown = path.relative_to(folder).as_posix() if inside else str(path)
-            found.setdefault(path.resolve(), _source(shown, str(path), sha256_of(path)))
+            found.setdefault(path.resolve(), _source(shown, str(path), _hash_of(path)))
     return list(found.values())
 
 
@@ -93,6 +95,18 @@ def _files(name: str, folder: Path) -> list[Path]:
         msg = f"fleet.feeders: {name!r} matches no feeder file from {folder}; mend it"
         raise ConfigError(msg)
     return files
+
+
+def _hash_of(path: Path) -> str:
+    """Return one hash of a feeder file and of all that it reads."""
+    try:
+        names = with_included([path.name], path.parent)
+    except GridsiteError:  # its run will say why
+        names = [path.name]
+    if len(names) == 1:
+        return sha256_of(path)
+    told = "\n".join(f"{sha256_of(path.parent / name)} {name}" for name in names)
+    return hashlib.sha256(os.fsencode(told)).hexdigest()
 
 
 def _source(shown: str, path: str, sha256: str) -> Source:

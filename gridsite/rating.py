@@ -16,6 +16,7 @@ from gridsite.feeder.assumed_ratings import rating_table, with_ratings
 from gridsite.feeder.candidate_ports import (
     CANDIDATE,
     LEGS,
+    THREE,
     load_name,
     with_candidate_ports,
 )
@@ -29,6 +30,7 @@ from gridsite.feeder.load_growth import (
 from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meter_profiles import read_loads
+from gridsite.feeder.opendss_script import with_included
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.feeder.typical_days import typical_steps
@@ -390,7 +392,7 @@ def rate_feeder(
         Whether regulators and capacitors stand as filed or act from step to step.
     ageing : callable, optional
         Takes the time steps, returns what transformers age by (`AmbientChoice`).
-    phase : {"known", "worst", "best", "sampled", "12"}
+    phase : {"known", "worst", "best", "sampled", "12", "ABC"}
         Where the unit stands on a feeder with phases
         (`gridsite.hosting.phases.unit_connections`). Unless ``known``, the connections
         of one load are one building.
@@ -417,7 +419,7 @@ def rate_feeder(
         Hosting capacity and elements, without a siting.
     """
     if phase in CHOSEN and files is not None:
-        msg = f"phase {phase!r}: the envelope is that of given phases; take known or 12"
+        msg = f"phase {phase!r}: the envelope is of given phases; take known, 12 or ABC"
         raise ConfigError(msg)
     began = time.perf_counter()
     grid, findings = feeder_case(
@@ -552,13 +554,17 @@ def _inputs(source: str, choose_loads: object, ageing: object) -> dict[str, Any]
     if isinstance(ageing, AmbientChoice):
         names.append(ageing.file)
     folder = Path.cwd()
-    return {"folder": str(folder), "inputs": input_hashes(names, folder)}
+    return {
+        "folder": str(folder),
+        "inputs": input_hashes(with_included(names, folder), folder),
+    }
 
 
 def _connections(feeder: Feeder, phase: str) -> pd.DataFrame:
     """Return where units may stand; one building per load unless as filed."""
     own = own_connections(feeder)
-    if phase == "known":
+    balanced = bool((feeder.nodes["phases"] == THREE).any())
+    if phase == "known" or (phase == THREE and balanced):
         return own
     own = own.assign(building_id=own["port_id"].map(load_name))
     return unit_connections(feeder, own, phase)[1]
@@ -574,7 +580,8 @@ def _serviced(
     volts = np.where(phases.str.len() == 1, volts / SQRT3, volts)
     volts = np.where(phases == LEGS, 2.0 * volts / SQRT3, volts)
     # on a phase that the file does not name the service is that of the filed row
-    other = connections["port_id"].str.endswith(CANDIDATE) & (phases != LEGS)
+    other = connections["port_id"].str.endswith(CANDIDATE)
+    other &= ~phases.isin([LEGS, THREE])
     return connections.assign(
         service_a=np.where(other, np.nan, service_a), service_v=volts, assumed=True
     )

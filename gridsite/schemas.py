@@ -29,6 +29,7 @@ STATUSES = (
     "censored",
     "unrated",
     "unsupplied",
+    "lacks_phase",
     "not_converged",
 )
 

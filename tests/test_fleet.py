@@ -87,6 +87,24 @@ def write_fleet(folder, *names, text=""):
     return study
 
 
+def write_circuit(folder):
+    """Write an OpenDSS circuit of four files: the master and what it reads."""
+    folder.mkdir(parents=True)
+    (folder / "shape.csv").write_text("1\n0.5\n")
+    (folder / "places.csv").write_text("source,1,1\nb,1,2\n")
+    (folder / "loads.txt").write_text(
+        "new load.one phases=1 bus1=b.1 kv=2.4 kw=10 pf=0.9 yearly=day\n"
+    )
+    (folder / "master.dss").write_text(
+        "clear\nnew circuit.small basekv=4.16 bus1=source\n"
+        "new loadshape.day npts=2 interval=1 mult=(file=shape.csv)\n"
+        "new line.l bus1=source bus2=b length=1 units=km normamps=100\n"
+        "redirect loads.txt\nset voltagebases=[4.16]\ncalcvoltagebases\n"
+        "buscoords places.csv\n"
+    )
+    return folder / "master.dss"
+
+
 @contextmanager
 def preloaded(folder):
     """Let worker processes load `PRELOAD`."""
@@ -279,6 +297,25 @@ class TestGoingOn:
         assert serial == ["a.json"]
         assert first["buildings"].tolist() != second["buildings"].tolist()
         assert len(pd.read_parquet(out / "hosting")) == second["buildings"].sum()
+
+    @pytest.mark.parametrize("name", ["loads.txt", "shape.csv", "places.csv"])
+    def test_an_opendss_circuit_is_run_again_when_a_file_it_reads_changed(
+        self, serial, tmp_path, name
+    ):
+        pytest.importorskip("dss")
+        text = '[fleet]\nfeeders = ["circuits/*/master.dss"]\n'
+        path, out = write_fleet(tmp_path, "a.json", text=text), tmp_path / "out"
+        for circuit in ("first", "second"):
+            write_circuit(tmp_path / "circuits" / circuit)
+        assert (run_fleet(path, out)["status"] == "rated").all()
+        serial.clear()
+        run_fleet(path, out)
+        assert not serial
+        changed = tmp_path / "circuits" / "second" / name
+        changed.write_text(changed.read_text().replace("1", "2"), "utf-8")
+        table = run_fleet(path, out)
+        assert serial == ["master.dss"]
+        assert len(table) == 2
 
     def test_feeders_come_and_go(self, serial, tmp_path):
         path, out = write_fleet(tmp_path, "a.json", "b.json"), tmp_path / "out"

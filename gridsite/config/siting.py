@@ -10,7 +10,8 @@ from gridsite.config.energy import PlaceSection, priced
 from gridsite.config.types import Finite, NotNegative, Points, Positive, Section, Share
 
 #: Where a unit stands: on given phases, on those of its building's connection as
-#: filed (known), on any by a rule, or across both legs of a split-phase service (12).
+#: filed (known), on any by a rule, across both legs of a split-phase service (12), or a
+#: third of it on each of three phases (ABC).
 UnitPhases = Literal[
     "ABC",
     "A",

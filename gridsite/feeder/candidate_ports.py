@@ -1,10 +1,11 @@
 """
 Ports without power on phases, or across legs, that a feeder file names no load on.
 
-A unit may stand on another phase than its building's load, or across both legs of a
-split-phase service whose load is filed by leg. Such a port is called after the load
-and the phases, ``LOAD.B?`` or ``LOAD.12?``: the sign at the end tells it from a port
-of the file, and the name alone says where it stands.
+A unit may stand on another phase than its building's load, across both legs of a
+split-phase service whose load is filed by leg, or on all three phases of a bus. Such
+a port is called after the load and the phases, ``LOAD.B?``, ``LOAD.12?`` or
+``LOAD.ABC?``: the sign at the end tells it from a port of the file, and the name
+alone says where it stands.
 """
 
 from __future__ import annotations
@@ -13,12 +14,15 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from numpy.typing import NDArray
 
     from gridsite.feeder.model import Feeder
 
@@ -28,7 +32,11 @@ CANDIDATE = "?"
 #: Both legs of a split-phase service (240 V in North America).
 LEGS = "12"
 
-_SUFFIX = re.compile(r"\.(?:[ABC]{1,2}|12?|2)$")
+#: All three phases, a third of the power on each, and how names of such ports end.
+THREE = "ABC"
+THREE_ADDED = f".{THREE}{CANDIDATE}"
+
+_SUFFIX = re.compile(r"\.(?:[ABC]{1,3}|12?|2)$")
 
 
 def load_name(port_id: str) -> str:
@@ -53,6 +61,32 @@ def load_name(port_id: str) -> str:
     return _SUFFIX.sub("", port_id.removesuffix(CANDIDATE))
 
 
+def lacks_phase(feeder: Feeder, port_ids: pd.Series[str]) -> NDArray[np.bool_]:
+    """
+    Return which ports are of three phases at a bus that lacks one of them.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        Model with the ports.
+    port_ids : pandas.Series of str
+        Names of ports.
+
+    Returns
+    -------
+    numpy.ndarray of bool, shape (n,)
+        False where the load has no supply at all.
+    """
+    node = feeder.ports["node"]
+    lit = {load_name(port) for port in feeder.ports.index[node >= 0]}
+    out: NDArray[np.bool_] = (
+        port_ids.str.endswith(THREE_ADDED)
+        & (node.reindex(port_ids) < 0).to_numpy()
+        & port_ids.map(load_name).isin(lit)
+    ).to_numpy(dtype=bool)
+    return out
+
+
 def with_candidate_ports(feeder: Feeder, port_ids: Iterable[str]) -> Feeder:
     """
     Return a feeder with the ports that candidates name.
@@ -68,12 +102,15 @@ def with_candidate_ports(feeder: Feeder, port_ids: Iterable[str]) -> Feeder:
     -------
     Feeder
         With a port of kind ``other``, without power, for each. One across both legs
-        counts against one service with the load's own ports.
+        counts against one service with the load's own ports; one of three phases
+        against the service of the whole load. It is connected as the load is: to
+        ground, or from phase to phase where all that the load draws is. Where the bus
+        lacks one of three phases, or the load has no supply, the port has no node.
 
     Raises
     ------
     DataError
-        If there is no such load, or its bus has no such phase.
+        If there is no such load, or its bus has no such phase or leg.
 
     Examples
     --------
@@ -88,38 +125,52 @@ def with_candidate_ports(feeder: Feeder, port_ids: Iterable[str]) -> Feeder:
     if not wanted:
         return feeder
     ports = feeder.ports
-    supplied = ports[ports["node"] >= 0]
-    first: dict[str, str] = {}
-    for port in supplied.index:
-        first.setdefault(load_name(port), port)
-    rows = [_candidate(feeder, first.get(load_name(name)), name) for name in wanted]
+    own: dict[str, list[str]] = {}
+    for port in ports.index[np.argsort(ports["node"] < 0, kind="stable")]:
+        own.setdefault(load_name(port), []).append(port)
+    rows = [_candidate(feeder, own.get(load_name(name), []), name) for name in wanted]
     extra = pd.DataFrame(rows, index=pd.Index(wanted, name=ports.index.name))
     columns = list(ports.columns)
     if (extra["service"] != "").any() and "service" not in columns:
         columns.append("service")
+    if (extra["node_b"] >= 0).any() and "node_b" not in columns:
+        columns += ["node_b", "node_c"]
     every = pd.concat([ports, extra.reindex(columns=columns)])
+    filled = [name for name in ("node_b", "node_c") if name in columns]
+    every = every.assign(**{n: every[n].fillna(-1).astype(np.int64) for n in filled})
     return replace(feeder, ports=_one_service(every, wanted))
 
 
-def _candidate(feeder: Feeder, own: str | None, name: str) -> dict[str, Any]:
-    """Return a port beside one of the same load."""
+def _candidate(feeder: Feeder, own: list[str], name: str) -> dict[str, Any]:
+    """Return a port beside those of the same load, of which supplied ones are first."""
     phases = name.removesuffix(CANDIDATE).rpartition(".")[2]
     ends: list[int] = []
-    if own is not None:
-        port = feeder.ports.loc[own]
+    supplied = False
+    if own:
+        port = feeder.ports.loc[own[0]]
+        supplied = bool(port["node"] >= 0)
+    if supplied:
         nodes = feeder.nodes
         at = nodes["bus"] == nodes["bus"].iloc[int(port["node"])]
         node_of = dict(zip(nodes.loc[at, "phases"], nodes.index[at], strict=True))
         ends = [int(node_of.get(sign, -1)) for sign in phases]
-    if own is None or not 1 <= len(ends) <= 2 or min(ends) < 0:
+    three = bool(own) and phases == THREE
+    if three and (not supplied or min(ends) < 0):
+        ends = [-1, -1, -1]
+    elif not three and not (1 <= len(ends) <= 2 and min(ends) >= 0):
         msg = (
             f"{feeder.name}: no load and phase for a port {name!r}; name a load of "
             "the file and phases of its bus"
         )
         raise DataError(msg)
+    delta = three and bool((feeder.ports.loc[own, "node_return"] >= 0).all())
+    back = ends[1] if delta or len(ends) == 2 else -1
     return {str(k): v for k, v in port.items()} | {
         "node": ends[0],
-        "node_return": ends[1] if len(ends) > 1 else -1,
+        "node_return": back,
+        "node_b": ends[1] if three else -1,
+        "node_c": ends[2] if three else -1,
+        "feeder_id": port["feeder_id"] if min(ends) >= 0 else "",
         "phases": phases,
         "kind": "other",
         "p_kw": 0.0,

@@ -100,6 +100,8 @@ def solve_states(  # pragma: no cover
     perm_c,
     src_re,
     src_im,
+    owner,
+    share,
     port_node,
     port_return,
     p_shapes,
@@ -132,7 +134,9 @@ def solve_states(  # pragma: no cover
     Iterate V = Y^-1 (I_s - C conj(S / (C^T V))), one thread per chunk of states.
 
     Port ``k`` with ``model_of[k] = m >= 0`` follows its voltage with the exponents of
-    row ``m``; what is added to it is constant power as everywhere.
+    row ``m``; what is added to it is constant power as everywhere. A port has one
+    branch, or three of which each draws a ``share``: branch ``j`` is of port
+    ``owner[j]``.
     """
     n = v_out.shape[0]
     n_state = step.shape[0]
@@ -147,16 +151,18 @@ def solve_states(  # pragma: no cover
         own_r = np.empty((len(p_exponent), w))
         own_i = np.empty((len(p_exponent), w))
         for k in range(n_port):
-            row, m = shape_of_port[k], model_of[k]
+            j, part = owner[k], share[k]
+            row, m = shape_of_port[j], model_of[j]
             for s in range(w):
                 t = step[first + s]
-                extra = spread[k]
-                if more_of[k] >= 0:
-                    extra += more[more_of[k], t]
-                if added_port[first + s] == k:
+                extra = spread[j]
+                if more_of[j] >= 0:
+                    extra += more[more_of[j], t]
+                if added_port[first + s] == j:
                     extra += added[first + s]
-                pr[k, s] = p_scale[k] * p_shapes[row, t] + extra
-                pi[k, s] = q_scale[k] * q_shapes[row, t] + tan_phi * extra
+                extra *= part
+                pr[k, s] = part * p_scale[j] * p_shapes[row, t] + extra
+                pi[k, s] = part * q_scale[j] * q_shapes[row, t] + tan_phi * extra
                 if m >= 0:
                     own_r[m, s] = pr[k, s] - extra
                     own_i[m, s] = pi[k, s] - tan_phi * extra
@@ -191,7 +197,7 @@ def solve_states(  # pragma: no cover
             for k in range(n_port):
                 a, b = port_node[k], port_return[k]
                 ca, ra = perm_c[a], perm_r[a]
-                m = model_of[k]
+                m = model_of[owner[k]]
                 if m >= 0:
                     for s in range(w):
                         if done[s]:

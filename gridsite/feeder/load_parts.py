@@ -15,7 +15,9 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import FeederError
+from gridsite.feeder.candidate_ports import THREE, THREE_ADDED, load_name
 from gridsite.feeder.profiles import constant_profiles
+from gridsite.units import SQRT3
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -203,14 +205,16 @@ def service_power(
         Of every port.
     ports : pandas.DataFrame
         ``ports`` of a `Feeder`. Ports of one ``service`` (text) are behind one service;
-        without it a port is, with the parts that name it in ``part_of``.
+        without it a port is, with the parts that name it in ``part_of``. Behind one of
+        three phases that the file does not name is all of its load.
     port_ids : pandas.Index of str
         Ports that are asked for.
 
     Returns
     -------
     p_kw : numpy.ndarray, shape (n_port, n_step)
-        Sum over the ports of each service. [kW]
+        Sum over the ports of each service; of a load whose phases are known, three
+        times what the busiest of three conductors carries. [kW]
     q_kvar : numpy.ndarray, shape (n_port, n_step)
         The same. [kvar]
     """
@@ -226,5 +230,30 @@ def service_power(
     for drawn in profiles.select(members).power_kw():
         total = np.zeros((len(asked), drawn.shape[1]))
         np.add.at(total, at, drawn)
-        power.append(total[of])
-    return power[0], power[1]
+        power.append(total)
+    three = np.char.endswith(asked, THREE_ADDED)
+    if three.any():
+        loads = [load_name(str(port)) for port in asked[three]]
+        found = _three_conductors(profiles, ports, label.map(load_name), loads)
+        power[0][three], power[1][three] = found
+    return power[0][of], power[1][of]
+
+
+def _three_conductors(
+    profiles: Profiles, ports: pd.DataFrame, load: pd.Series, loads: list[str]
+) -> tuple[Floats, Floats]:
+    """Return three times what the busiest conductor of some loads carries."""
+    members = ports.index[load.isin(loads)]
+    row = pd.Index(loads).get_indexer(pd.Index(load[members]))
+    p, q = profiles.select(members).power_kw()
+    phases = ports.loc[members, "phases"].astype(str)
+    found = np.zeros((2, 3, len(loads), p.shape[1]))
+    for k, conductor in enumerate(THREE):
+        # a leg, or what has no such name, may be on any; amperes just add up
+        on = phases.str.contains(conductor) | ~phases.str.contains("[ABC]")
+        share = on * np.where(phases.str.len() == 2, 1.0 / SQRT3, 1.0)
+        for total, drawn in zip(found, (p, q), strict=True):
+            np.add.at(total[k], row, drawn * share.to_numpy()[:, None])
+    busiest = np.hypot(*found).argmax(axis=0)[None]
+    most_p, most_q = (np.take_along_axis(x, busiest, axis=0)[0] for x in found)
+    return 3.0 * most_p, 3.0 * most_q

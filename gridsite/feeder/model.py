@@ -39,6 +39,10 @@ if TYPE_CHECKING:
     from gridsite.feeder.profiles import Profiles
 
 
+#: Columns of ports that name nodes.
+PORT_NODES = ("node", "node_return", "node_b", "node_c")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feeder:
     """
@@ -66,7 +70,10 @@ class Feeder:
         ``feeder_id``, ``kind`` (load, generation, other), ``p_kw``, ``q_kvar``
         (the file's own values, load positive), ``profile``. Ports that depend on
         voltage have ``p_exponent``, ``q_exponent`` and ``rated_v_pu``, the voltage
-        across the port at which they draw these values (`load_models`).
+        across the port at which they draw these values (`load_models`). A port of
+        phases ABC draws a third each at ``node``, ``node_b`` and ``node_c`` (-1, or
+        no column, at all others): to ground, or each to the next where
+        ``node_return`` is ``node_b``.
     elements : pandas.DataFrame
         Indexed by ``element`` (text): ``kind`` (line, transformer),
         ``from_bus``, ``to_bus``, ``feeder_id``, ``rating``, ``rating_unit``,
@@ -190,6 +197,30 @@ def load_models(ports: pd.DataFrame) -> pd.DataFrame:
     """
     default = {"p_exponent": 0.0, "q_exponent": 0.0, "rated_v_pu": 1.0}
     return ports.reindex(columns=list(default)).astype(float).fillna(default)
+
+
+def further_nodes(ports: pd.DataFrame) -> NDArray[np.int64]:
+    """
+    Return the second and third node of ports.
+
+    Parameters
+    ----------
+    ports : pandas.DataFrame
+        ``ports`` of a `Feeder`.
+
+    Returns
+    -------
+    numpy.ndarray of int, shape (n_port, 2)
+        ``node_b`` and ``node_c``; -1 at ports that are not of three phases.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> further_nodes(pd.DataFrame({"node": [4]})).tolist()
+    [[-1, -1]]
+    """
+    more = ports.reindex(columns=["node_b", "node_c"]).astype(float).fillna(-1.0)
+    return more.to_numpy().astype(np.int64)
 
 
 def independent_feeders(

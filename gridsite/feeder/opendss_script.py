@@ -11,6 +11,7 @@ not build a circuit is refused, with its file and line.
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -21,7 +22,7 @@ from gridsite.feeder import opendss_words as lists
 from gridsite.feeder.opendss_words import Token, resolved, tokens, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 #: Largest script, largest data file and largest sum of all that is read. [byte]
 SCRIPT_BYTES, DATA_BYTES, ALL_BYTES = 64 * 2**20, 512 * 2**20, 2 * 2**30
@@ -49,11 +50,14 @@ class Script:
         What was left out, each with its file and line.
     folder : pathlib.Path
         The folder that holds every file.
+    files : tuple of pathlib.Path
+        Every script and data file that is read, the master first.
     """
 
     commands: tuple[str, ...]
     notes: tuple[str, ...]
     folder: Path
+    files: tuple[Path, ...]
 
 
 def commands(master: Path) -> list[str]:
@@ -108,8 +112,53 @@ def read_script(master: Path) -> Script:
     flat = _Flat(root=path.parent)
     flat.read(path, ())
     return Script(
-        commands=tuple(flat.commands), notes=tuple(flat.notes), folder=flat.root
+        commands=tuple(flat.commands),
+        notes=tuple(flat.notes),
+        folder=flat.root,
+        files=tuple(flat.files),
     )
+
+
+def with_included(names: Iterable[str], folder: Path) -> list[str]:
+    """
+    Return names of files with all that OpenDSS scripts among them read.
+
+    Parameters
+    ----------
+    names : iterable of str
+        Paths, absolute or from ``folder``.
+    folder : pathlib.Path
+        Where relative paths start.
+
+    Returns
+    -------
+    list of str
+        Each script is followed by the files that it redirects to or takes data from,
+        named from where it is named; every file once.
+
+    Raises
+    ------
+    ConfigError
+        If a script is not there, or dss-python is missing.
+    FeederError
+        If a script is refused.
+
+    Examples
+    --------
+    >>> with_included(["loads.csv", "net.json"], Path())
+    ['loads.csv', 'net.json']
+    """
+    found: dict[str, None] = {}
+    for name in names:
+        found[name] = None
+        if not name.lower().endswith(".dss"):
+            continue
+        script = read_script(folder / name)
+        beside = Path(name).parent
+        for file in script.files[1:]:
+            inside = os.path.relpath(file, script.folder)
+            found[os.path.normpath(beside / inside)] = None
+    return list(found)
 
 
 @dataclass(kw_only=True)
@@ -119,6 +168,7 @@ class _Flat:
     root: Path
     commands: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    files: dict[Path, None] = field(default_factory=dict)
     active: str = ""
     bytes: int = 0
     lines: int = 0
@@ -155,6 +205,7 @@ class _Flat:
     def weigh(self, path: Path, most: int) -> None:
         """Refuse a file that is too large, or all of them together."""
         size = path.stat().st_size
+        self.files[path] = None
         self.bytes += size
         if size > most or self.bytes > ALL_BYTES:
             self.refuse(

@@ -36,7 +36,7 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from gridsite.feeder.kernels import fill_power, solve_states, threads_worth
-from gridsite.feeder.model import load_models
+from gridsite.feeder.model import further_nodes, load_models
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -148,6 +148,9 @@ class Block:
         Positions of the block's nodes, ports and terminals in the feeder.
     port_node, port_return : numpy.ndarray of int
         Node of each port and its return (-1 is ground), within the block.
+    port_nodes, port_returns : numpy.ndarray of int, shape (n_port, 3)
+        The same of each branch of a port: three at ports of three phases, which
+        draw a third each; -1 where there is no branch.
     p_exponent, q_exponent : numpy.ndarray
         How what each port draws follows its voltage: 0 for constant power. [-]
     rated_v : numpy.ndarray
@@ -166,6 +169,13 @@ class Block:
         local[self.nodes] = np.arange(len(self.nodes))
         self.port_node = local[feeder.ports["node"].to_numpy()[self.ports]]
         self.port_return = local[feeder.ports["node_return"].to_numpy()[self.ports]]
+        more = further_nodes(feeder.ports.iloc[self.ports])
+        self.port_nodes = np.column_stack([self.port_node, local[more]])
+        delta = (self.port_return >= 0) & (self.port_return == self.port_nodes[:, 1])
+        around = np.where(delta[:, None], np.roll(self.port_nodes, -1, axis=1), -1)
+        self.port_returns = np.where(
+            self.three[:, None], around, self.port_return[:, None]
+        )
         models = load_models(feeder.ports.iloc[self.ports])
         self.p_exponent = models["p_exponent"].to_numpy()
         self.q_exponent = models["q_exponent"].to_numpy()
@@ -207,9 +217,46 @@ class Block:
             Factorised.
         """
         other = copy(self)
-        other.__dict__.pop("impedance", None)
+        for name in ("impedance", "incidence"):
+            other.__dict__.pop(name, None)
         other._factorise(feeder)  # noqa: SLF001
         return other
+
+    @property
+    def three(self) -> NDArray[np.bool_]:
+        """
+        Return which ports are of three phases.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_port,)
+            They draw a third on each of three branches.
+        """
+        three: NDArray[np.bool_] = self.port_nodes[:, 1] >= 0
+        return three
+
+    @property
+    def conductor_share(self) -> NDArray[np.float64]:
+        """
+        Return the share of what a port draws that one of its branches carries.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_port,)
+            A third at ports of three phases, else 1. [-]
+        """
+        return np.where(self.three, 1.0 / 3.0, 1.0)
+
+    @cached_property
+    def _branches(
+        self,
+    ) -> tuple[
+        NDArray[np.int64], NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]
+    ]:
+        """Return the port of each branch, its share, its node and its return."""
+        owner, k = np.nonzero(self.port_nodes >= 0)
+        node, back = self.port_nodes[owner, k], self.port_returns[owner, k]
+        return owner, self.conductor_share[owner], node, back
 
     @cached_property
     def follows(self) -> NDArray[np.bool_]:
@@ -254,15 +301,87 @@ class Block:
         Returns
         -------
         scipy.sparse.csc_array, shape (n_node, n_port)
-            The matrix.
+            The matrix :math:`C`: a port draws :math:`C_k I`, and the voltage across
+            it is :math:`C_k^H V`. At ports of three phases each of three branches
+            has a third of the current, turned as its voltage without any load: what
+            constant power draws there, to first order.
         """
-        n = len(self.ports)
-        at = np.arange(n)
+        owner, share, node, back = self._branches
+        weight = share.astype(np.complex128)
+        three = self.three[owner]
+        if three.any():
+            v0 = self.v_no_load
+            across = v0[node] - np.where(back >= 0, v0[back], 0.0)
+            first = across[np.searchsorted(owner, owner)]
+            weight[three] *= np.conj(first / across)[three]
+        inner = back >= 0
+        rows = np.concatenate([node, back[inner]])
+        cols = np.concatenate([owner, owner[inner]])
+        data = np.concatenate([weight, -weight[inner]])
+        return sp.csc_array(
+            (data, (rows, cols)), shape=(len(self.nodes), len(self.ports))
+        )
+
+    def port_voltage(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """
+        Return the voltage across each port.
+
+        Parameters
+        ----------
+        v : numpy.ndarray of complex, shape (n_node, ...)
+            Voltages. [pu]
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_port, ...)
+            Of a port of three phases that of its first branch in a balanced system
+            of the same positive sequence. [pu]
+        """
+        across: NDArray[np.complex128] = v[self.port_node].copy()
         back = self.port_return >= 0
-        rows = np.concatenate([self.port_node, self.port_return[back]])
-        cols = np.concatenate([at, at[back]])
-        data = np.concatenate([np.ones(n), -np.ones(int(back.sum()))])
-        return sp.csc_array((data, (rows, cols)), shape=(len(self.nodes), n))
+        across[back] -= v[self.port_return[back]]
+        three = np.flatnonzero(self.three)
+        if len(three):
+            across[three] = np.conj(self.incidence[:, three].T) @ v
+        return across
+
+    def voltage_fall(
+        self,
+        port: NDArray[np.int64],
+        before: NDArray[np.complex128],
+        after: NDArray[np.complex128],
+        column: NDArray[np.int64],
+    ) -> NDArray[np.float64]:
+        """
+        Return by how much the voltage across one port falls in each state.
+
+        Parameters
+        ----------
+        port : numpy.ndarray of int, shape (n_state,)
+            Port of each state.
+        before : numpy.ndarray of complex, shape (n_node, n)
+            Voltages. [pu]
+        after : numpy.ndarray of complex, shape (n_node, n_state)
+            Voltages. [pu]
+        column : numpy.ndarray of int, shape (n_state,)
+            Column of ``before`` of each state.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_state,)
+            Of the branch at which it falls most. [pu]
+        """
+        most = np.full(len(port), -np.inf)
+        for k in range(3 if self.three[port].any() else 1):
+            node, back = self.port_nodes[port, k], self.port_returns[port, k]
+            sizes = [
+                np.abs(v[node, at] - np.where(back < 0, 0.0, v[back, at]))
+                for v, at in ((before, column), (after, np.arange(len(port))))
+            ]
+            fall = sizes[0] - sizes[1]
+            # not np.maximum of a NaN: a state without a solution has no fall
+            most = np.where((node >= 0) & ~(fall <= most), fall, most)
+        return most
 
     def currents(
         self,
@@ -347,8 +466,7 @@ class Block:
                 *self._lu,
                 self.i_source.real.copy(),
                 self.i_source.imag.copy(),
-                self.port_node,
-                self.port_return,
+                *self._branches,
                 states.p_shapes,
                 states.q_shapes,
                 states.shape_of_port,

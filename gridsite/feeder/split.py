@@ -26,6 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import splu
 
 from gridsite.errors import BaseCaseError
+from gridsite.feeder.model import PORT_NODES, further_nodes
 from gridsite.feeder.powerflow import Block, States, block_states
 
 if TYPE_CHECKING:
@@ -114,9 +115,9 @@ def find_leaves(feeder: Feeder, feeder_id: str) -> tuple[Ints, list[Leaf]]:
     y = sp.coo_array(feeder.y.tocsr()[own][:, own])
     rows, cols = y.coords
     same = kv[rows] == kv[cols]
-    level = sp.coo_array(
-        (np.ones(int(same.sum())), (rows[same], cols[same])), shape=y.shape
-    )
+    start, stop = _joined_by_ports(feeder, own)
+    ends = np.append(rows[same], start), np.append(cols[same], stop)
+    level = sp.coo_array((np.ones(len(ends[0])), ends), shape=y.shape)
     part = connected_components(level, directed=False)[1]
     fed = abs(feeder.y.tocsr()[own][:, feeder.source_nodes]).sum(axis=1) > 0
     rooted = set(part[fed].tolist())
@@ -134,6 +135,19 @@ def find_leaves(feeder: Feeder, feeder_id: str) -> tuple[Ints, list[Leaf]]:
     leaves = [leaf for leaf in leaves if leaf.head not in behind]
     used = np.concatenate([leaf.nodes for leaf in leaves]) if leaves else own[:0]
     return np.setdiff1d(own, used), leaves
+
+
+def _joined_by_ports(feeder: Feeder, own: Ints) -> tuple[Ints, Ints]:
+    """Return pairs of nodes between which, or at both of which, a port stands."""
+    more = np.column_stack(
+        [feeder.ports["node_return"].to_numpy(), further_nodes(feeder.ports)]
+    )
+    start = np.repeat(feeder.ports["node"].to_numpy(), more.shape[1])
+    stop = more.ravel()
+    local = _local(feeder, own)
+    start, stop = local[start], local[stop]
+    both = (start >= 0) & (stop >= 0)
+    return start[both], stop[both]
 
 
 def _leaf(feeder: Feeder, own: Ints, head: int, nodes: Ints) -> Leaf | None:
@@ -353,6 +367,12 @@ def _local(feeder: Feeder, every: Ints) -> Ints:
     return local
 
 
+def _moved(local: Ints, node: pd.Series[int]) -> Ints:
+    """Return where nodes of ports are in a part; -1 stays, as what is not given."""
+    out: Ints = local[node.fillna(-1).to_numpy(dtype=np.int64)]
+    return out
+
+
 def _part(
     feeder: Feeder,
     every: Ints,
@@ -372,15 +392,13 @@ def _part(
     )
     matrix = feeder.terminal_y[kept].tocsr()
     names = set(terminals["element"])
+    ends = [e for e in PORT_NODES if e in ports]
     return replace(
         feeder,
         nodes=feeder.nodes.iloc[every].reset_index(drop=True),
         y=sp.csc_array(y),
         source_nodes=np.arange(n_source),
-        ports=ports.assign(
-            node=local[ports["node"].to_numpy()],
-            node_return=local[ports["node_return"].to_numpy()],
-        ),
+        ports=ports.assign(**{e: _moved(local, ports[e]) for e in ends}),
         elements=feeder.elements[feeder.elements.index.isin(names)],
         terminals=terminals.reset_index(drop=True),
         terminal_y=sp.csr_array(matrix[:, every]),

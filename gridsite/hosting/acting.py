@@ -402,17 +402,20 @@ class ActingCase:
             open_[proof.own_share(kw, port) * own < most * (1.0 - 1e-6)] = False
             every, column = np.nonzero(open_)
             block = circuit.block(positions)
+            needed, column = np.unique(column, return_inverse=True)
+            base = block.solve(circuit.states, steps[needed]).v
             width = max(1, _LANE_VALUES // circuit.n_node)
             for first in range(0, len(every), width):
                 lane = every[first : first + width]
-                step = steps[column[first : first + width]]
+                at_base = column[first : first + width]
+                step = steps[needed[at_base]]
                 v = block.solve(
                     circuit.states,
                     step,
                     added_port=port[lane],
                     added=kw[lane] / circuit.base_kva,
                 ).v
-                fall = self.across[port[lane], step] - _across(block, port[lane], v)
+                fall = block.voltage_fall(port[lane], base, v, at_base)
                 bad = ~(fall <= most)
                 row = np.where(np.isnan(fall), -1, self.case.n_row)
                 self._note(lane, step, bad, row, at, verdict)
@@ -429,12 +432,3 @@ class ActingCase:
         verdict.row[where] = row[bad][first[new]]
         verdict.step[where] = step[bad][first[new]]
         return hit
-
-
-def _across(block: Block, port: Ints, v: NDArray[np.complex128]) -> Floats:
-    """Return the size of the voltage across one port in each state. [pu]"""
-    state = np.arange(len(port))
-    node, back = block.port_node[port], block.port_return[port]
-    out = v[node, state] - np.where(back < 0, 0.0, v[back, state])
-    size: Floats = np.abs(out)
-    return size

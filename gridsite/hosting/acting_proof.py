@@ -12,7 +12,8 @@ and a phasor that a control looks at, with transfer :math:`a`, by :math:`-a_k c`
 :math:`\sum_j |a_j| g_j |u_j|`. The current itself is :math:`\overline{S / V_k}` up to
 the share :math:`x / (1 - x)`, :math:`x = |u_k| / |V_k|`. Where the disc around the
 moved phasor lies within the control's band, the control stays; where all do, the step
-ends as in the base case. Where a bound does not exist, nothing is proven.
+ends as in the base case. Where a bound does not exist, as for loads on three phases of
+a feeder with phases, nothing is proven.
 """
 
 from __future__ import annotations
@@ -61,6 +62,7 @@ class StandingProof:
     ) -> None:
         response = Response(case)
         self.tan_phi, self.base_kva = case.tan_phi, case.block.base_kva
+        self.three = case.block.three
         self.v_port, z = response.v_port, np.abs(response.z_port)
         weight, self.v_least = response.current_size, response.v_size.min(axis=1)
         self._watch(circuit, case, positions)
@@ -140,6 +142,7 @@ class StandingProof:
                 self.high,
                 out,
             )
+        out[self.three[port]] = True
         return out
 
     def own_share(self, kw: Floats, port: Ints) -> Floats:
@@ -166,7 +169,7 @@ class StandingProof:
         with np.errstate(invalid="ignore"):
             root = np.sqrt((1.0 - self.kappa) ** 2 - 4.0 * push)
         x = 0.5 * (1.0 - self.kappa - root) * (1.0 + 1e-9) + 1e-15
-        held = x < _MOST_CHANGE  # no root is no bound
+        held = (x < _MOST_CHANGE) & ~self.three[port]  # no root is no bound
         own = self.own[port] * size / (least**2 * (1.0 - np.where(held, x, 0.0)))
         out: Floats = np.where(held, own, np.inf)
         return out

@@ -43,7 +43,8 @@ _SHARE = 1e-3
 _ENVELOPE_KW, _ENVELOPE_SHARE = 0.1, 2e-3
 
 #: Statuses from the one that decides first.
-_ORDER = ["not_converged", "unsupplied", "unrated", "none_base_violation"]
+_ORDER = ["not_converged", "unsupplied", "lacks_phase", "unrated"]
+_ORDER += ["none_base_violation"]
 
 
 def rate_acting(grid: GridCase, settings: Settings, rate: Rate) -> pd.DataFrame:

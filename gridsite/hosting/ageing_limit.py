@@ -209,7 +209,8 @@ class AgeingLimit:
         flow = np.abs(
             block.terminal_y[self.ends.at] @ (block.impedance[:, port] * drawn)
         )
-        out: NDArray[np.bool_] = flow >= self.case.limits.acts_on * np.abs(drawn)
+        carried = np.abs(drawn) * block.conductor_share[port]
+        out: NDArray[np.bool_] = flow >= self.case.limits.acts_on * carried
         return out
 
     def score_at(self, port: int, kw: float, ends: Ints) -> tuple[Floats, Ints]:

@@ -655,12 +655,9 @@ class BaseCase:
         Returns
         -------
         numpy.ndarray of complex, shape (n_port, n_state)
-            Voltages. [pu]
+            As from `Block.port_voltage`. [pu]
         """
-        across: NDArray[np.complex128] = v[self.block.port_node].copy()
-        back = self.block.port_return >= 0
-        across[back] -= v[self.block.port_return[back]]
-        return across
+        return self.block.port_voltage(v)
 
     @cached_property
     def _row_groups(self) -> tuple[Ints, Ints]:
@@ -870,6 +867,7 @@ class BaseCase:
         """
         drop, upper, own = self.effect
         share, n_current = self.limits.acts_on, len(self.rated)
+        conductor = self.block.conductor_share
         drawn = np.sqrt(1.0 + self.tan_phi**2) / np.abs(
             self.port_voltage(self.block.v_no_load)
         )
@@ -877,7 +875,7 @@ class BaseCase:
         out: NDArray[np.bool_] = np.concatenate(
             [
                 drop >= share * own,
-                upper[:n_current] >= share * drawn,
+                upper[:n_current] >= share * conductor * drawn,
                 moved >= share * own,
             ]
         )
@@ -993,14 +991,9 @@ class BaseCase:
                 which,
             )
         if self.limits.on("voltage change"):
-            node, back = self.block.port_node[port], self.block.port_return[port]
-            state = np.arange(len(step))
-            base, now = self.v[node, step], v[node, state]
-            ground = back < 0
-            base = base - np.where(ground, 0.0, self.v[back, step])
-            now = now - np.where(ground, 0.0, v[back, state])
             change = self.limits.voltage_change_pu
-            own = (change - (np.abs(base) - np.abs(now))) / change
+            fall = self.block.voltage_fall(port, self.v, v, step)
+            own = (change - fall) / change
             wanted = (every < 0) | (every == self.n_row)
             first = wanted & ~(own >= least)
             least[first], which[first] = own[first], self.n_row

@@ -340,7 +340,8 @@ class BlockRating:
             case.block.terminal_y[case.unrated]
             @ (case.block.impedance[:, self.port] * drawn)
         )
-        acts = flow >= case.limits.acts_on * np.abs(drawn)
+        carried = np.abs(drawn) * case.block.conductor_share[self.port]
+        acts = flow >= case.limits.acts_on * carried
         hit = acts.any(axis=0) & (out["firm_status"] == "ok")
         if hit.any():
             terminals = case.feeder.terminals.iloc[case.block.terminals]

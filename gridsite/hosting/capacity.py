@@ -17,6 +17,7 @@ import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.assumed_ratings import ASSUMED, rating_sources
+from gridsite.feeder.candidate_ports import lacks_phase
 from gridsite.feeder.load_parts import service_power
 from gridsite.hosting.acting_rating import rate_acting
 from gridsite.hosting.base_case import GridCase
@@ -234,7 +235,9 @@ def _rate_standing(
             progress(done / len(groups), f"hosting capacity of {feeder_id!s}")
         if feeder_id == "":
             dark = (feeder.ports.loc[group["port_id"], "node"] < 0).to_numpy()
-            parts.append(rows_without_value(group[dark], "unsupplied"))
+            lacks = dark & lacks_phase(feeder, group["port_id"])
+            parts.append(rows_without_value(group[lacks], "lacks_phase"))
+            parts.append(rows_without_value(group[dark & ~lacks], "unsupplied"))
             parts.append(_at_source(group[~dark], grid, settings))
         elif feeder_id in grid.failed:
             parts.append(rows_without_value(group, "not_converged"))

@@ -60,6 +60,7 @@ _REASONS = {
         "counts as none), so that no load beyond it can be called safe"
     ),
     "unsupplied": "no source reaches bus {bus}",
+    "lacks_phase": "bus {bus} lacks one of the three phases that the unit draws on",
     "not_converged": (
         "no power flow was found, with the load or without it; that is never a "
         "capacity, since the solver and not a limit stopped the search"
@@ -288,7 +289,7 @@ class _Replay:
     def _check_status(self) -> None:
         """Refuse a status that the feeder contradicts."""
         supplied = self.grid.feeder.ports["node"].loc[self.row["port_id"]] >= 0
-        if supplied == (self.status == "unsupplied"):
+        if supplied == (self.status in ("unsupplied", "lacks_phase")):
             self.refuse(f"a source does {'' if supplied else 'not '}reach it")
         if self.status == "censored" and self.kw != self.grid.limits.search_cap_kw:
             self.refuse(f"the search cap is {self.grid.limits.search_cap_kw:g} kW")
@@ -373,9 +374,8 @@ class _Replay:
 
     def _drop(self, case: BaseCase, v: NDArray[np.complex128]) -> Floats:
         """Return the voltage change at the own connection. [pu]"""
-        own = np.abs(case.port_voltage(v)[self._port(case)])
-        out: Floats = own[0] - own
-        return out
+        port = np.full(v.shape[1], self._port(case))
+        return case.block.voltage_fall(port, v, v, np.zeros(len(port), dtype=np.int64))
 
     def _rows(self, case: BaseCase) -> Ints:
         """Return the rows of the limit that the table names."""
@@ -429,6 +429,7 @@ class _Replay:
         current = case.block.currents(v, np.repeat(case.drive, 3))[ends]
         own = np.abs(case.port_voltage(v)[self._port(case), 2])
         drawn = self.above_kw / case.block.base_kva * np.hypot(1.0, case.tan_phi) / own
+        drawn *= case.block.conductor_share[self._port(case)]
         moved = np.abs(current[:, 2] - current[:, 0])
         return hit or bool((moved >= least * drawn).any())
 

@@ -355,7 +355,7 @@ def _growth(case: BaseCase, port: Ints, steps: Ints, spread_kw: Floats) -> Float
     """Return how much each row loses per kW, (n_step, n_row, n_port). [pu/kW]"""
     states = replace(case.states, spread=spread_kw / case.block.base_kva)
     out = np.empty((len(steps), case.n_row, len(port)))
-    width = max(1, _GROWTH_VALUES // (10 * case.n_row * len(steps)))
+    width = max(1, _GROWTH_VALUES // max(10 * case.n_row * len(steps), 1))
     for first in range(0, len(port), width):
         some = np.append(port[first : first + width], -1)
         step = np.repeat(steps, len(some))

@@ -5,7 +5,8 @@ On a three-phase feeder every phase at a building's bus has a capacity of its ow
 `with_phase_candidates` adds the phases that the file does not name, as ports without
 power; `phase_capacity` makes one value per building of those by phase.
 
-On a split-phase service a unit stands on a leg, or across both (240 V): `with_legs`.
+On a split-phase service a unit stands on a leg, or across both (240 V): `with_legs`. A
+unit of three phases draws a third on each (`with_three_phases`).
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.candidate_ports import (
     CANDIDATE,
     LEGS,
+    THREE,
+    THREE_ADDED,
     load_name,
     with_candidate_ports,
 )
@@ -139,6 +142,45 @@ def with_legs(feeder: Feeder, connections: pd.DataFrame) -> pd.DataFrame:
     return out.drop_duplicates(["building_id", "port_id"]).reset_index(drop=True)
 
 
+def with_three_phases(feeder: Feeder, connections: pd.DataFrame) -> pd.DataFrame:
+    """
+    Return connections in which units stand on all three phases.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The model.
+    connections : pandas.DataFrame
+        Contract ``connections``.
+
+    Returns
+    -------
+    pandas.DataFrame
+        A row of phases ABC per building and load, at a port ``LOAD.ABC?``, which has
+        no node where the bus lacks a phase; a balanced model has such connections as
+        it is.
+
+    Notes
+    -----
+    A known service counts at the voltage between phases, which the row takes.
+    """
+    if (feeder.nodes["phases"] == THREE).any():
+        return connections
+    port = feeder.ports.loc[connections["port_id"]]
+    node = port["node"].to_numpy()
+    volts = 1e3 * feeder.nodes["voltage_kv"].to_numpy(dtype=float)[node]
+    out = connections.assign(
+        port_id=connections["port_id"].map(load_name) + THREE_ADDED,
+        phases=THREE,
+        service_v=np.where(
+            (node >= 0) & connections["service_v"].notna(),
+            volts,
+            connections["service_v"],
+        ),
+    )
+    return out.drop_duplicates(["building_id", "port_id"]).reset_index(drop=True)
+
+
 def unit_connections(
     feeder: Feeder, connections: pd.DataFrame, rule: str
 ) -> tuple[Feeder, pd.DataFrame]:
@@ -151,9 +193,10 @@ def unit_connections(
         The model.
     connections : pandas.DataFrame
         Contract ``connections``, of ports of the file.
-    rule : {"known", "worst", "best", "sampled", "12"}
+    rule : {"known", "worst", "best", "sampled", "12", "ABC"}
         ``known``: on each port as filed. ``12``: across both legs of split-phase
-        services, elsewhere as filed. The others: on any phase (`phase_capacity`).
+        services, elsewhere as filed. ``ABC``: on all three phases. The others: on any
+        phase (`phase_capacity`).
 
     Returns
     -------
@@ -169,12 +212,14 @@ def unit_connections(
     DataError
         If a phase is to be chosen on a balanced model.
     """
-    if rule not in (*PHASE_RULES, LEGS):
-        msg = f"phase {rule!r} is not one of {', '.join((*PHASE_RULES, LEGS))}"
+    known = (*PHASE_RULES, LEGS, THREE)
+    if rule not in known:
+        msg = f"phase {rule!r} is not one of {', '.join(known)}"
         raise ConfigError(msg)
     if rule in CHOSEN:
         return with_phase_candidates(feeder, connections)
-    table = with_legs(feeder, connections) if rule == LEGS else connections
+    of_rule = {LEGS: with_legs, THREE: with_three_phases}
+    table = of_rule[rule](feeder, connections) if rule in of_rule else connections
     return with_candidate_ports(feeder, table["port_id"]), table
 
 

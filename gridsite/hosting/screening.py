@@ -25,8 +25,8 @@ small error. A row with transfer :math:`a` from the port then changes by
 with those errors on the unsafe side, the step holds. A limit on unbalance,
 :math:`|V_2| \le \beta |V_1|`, holds where the bound on :math:`V_2` and
 :math:`\beta` times that on the fall of :math:`V_1`, at any angle, stay together
-within :math:`\beta |V_1| - |V_2|` of the base case. Where a bound does not exist,
-nothing is skipped.
+within :math:`\beta |V_1| - |V_2|` of the base case. Where a bound does not exist, as
+for loads on three phases of a feeder with phases, nothing is skipped.
 """
 
 from __future__ import annotations
@@ -125,6 +125,8 @@ class Screen:
             ),
             out,
         )
+        # no bound on how the currents of three phases part from a balanced system
+        out[case.block.three[ports]] = True
         return out
 
     def _near(self, size: Floats, ports: NDArray[np.int64]) -> NDArray[np.int64]:

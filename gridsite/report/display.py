@@ -47,6 +47,7 @@ STATUS_TEXT = {
     "censored": "at least: no limit up to the search cap",
     "unrated": "not rated: a rating is missing on the path",
     "unsupplied": "not supplied",
+    "lacks_phase": "none: not all three phases are there",
     "not_converged": "no power flow solution found",
     "no_connection": "no connection to the feeder",
 }

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from gridsite.feeder.candidate_ports import load_name
 from gridsite.feeder.port_transformers import connection_points
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.phases import CHOSEN, chosen_connections, phase_capacity
@@ -15,6 +16,7 @@ from gridsite.study.siting_time import SERVICE
 from gridsite.study.siting_upgrades import (
     connection_rows,
     services_of,
+    shared_service_rows,
     with_service,
 )
 
@@ -120,8 +122,12 @@ def with_feeder(
         With ``feeder_id``, ``transformer``; empty text where there is none.
     """
     points = connection_points(feeder).drop_duplicates("port_id").set_index("port_id")
-    first = hosting.drop_duplicates("building_id").set_index("building_id")
+    supplied = hosting.sort_values("feeder_id", key=lambda x: x == "", kind="stable")
+    first = supplied.drop_duplicates("building_id").set_index("building_id")
+    # a port that the file does not name is behind what its load is behind
+    of_load = points.groupby(points.index.map(load_name))["transformer"].first()
     behind = first["port_id"].map(points["transformer"])
+    behind = behind.fillna(first["port_id"].map(load_name).map(of_load))
     found = first.assign(transformer=behind).reindex(buildings["building_id"])
     return buildings.assign(
         feeder_id=found["feeder_id"].fillna("").to_numpy(),
@@ -165,11 +171,18 @@ def lifted_hosting(
         found = _rated(study, grids.heaviest, larger)
         for port, table in found.groupby("port_id"):
             after[f"{SERVICE}{port}"] = table
+    n = len(grids.factors)
+    rows, coefficients = shared_service_rows(hosting, n)
+    effects, lifted = empty_table("upgrade_effects"), hosting
     if after:
-        lifted, *tables = connection_rows(hosting, after, len(grids.factors))
-        return lifted, (tables[0], tables[1], tables[2])
-    none = [empty_table(n) for n in ("rows", "row_coefficients", "upgrade_effects")]
-    return hosting, (none[0], none[1], none[2])
+        lifted, single, terms, effects = connection_rows(hosting, after, n)
+        if len(rows):
+            single = pd.concat([single, rows], ignore_index=True)
+            terms = pd.concat([terms, coefficients], ignore_index=True)
+        rows, coefficients = single, terms
+    if not len(rows):
+        rows, coefficients = empty_table("rows"), empty_table("row_coefficients")
+    return lifted, (rows, coefficients, effects)
 
 
 def siting_problem(
@@ -190,12 +203,11 @@ def siting_problem(
     SitingProblem
         Connections that host no unit are left out.
     """
-    known = inputs.site_options["port_id"]
+    terms = single[1]
+    terms = terms[terms["port_id"].isin(inputs.site_options["port_id"])]
     both = []
-    for of_grid, of_single in zip(grid, single, strict=True):
-        own = of_single
-        if "port_id" in own:
-            own = own[own["port_id"].isin(known)]
+    for of_grid, of_single in zip(grid, (single[0], terms, single[2]), strict=True):
+        own = of_single[of_single["row_id"].isin(terms["row_id"])]
         parts = [part for part in (of_grid, own) if len(part)]
         both.append(pd.concat(parts, ignore_index=True) if parts else of_grid)
     return inputs.problem(*both)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gridsite.errors import ConfigError
+from gridsite.feeder.opendss_script import with_included
 from gridsite.hosting.headroom_files import HeadroomFiles
 from gridsite.rating import checked_feeder
 from gridsite.report import Results, siting_map, write_results
@@ -201,4 +202,4 @@ def _hashes(study: Study) -> dict[str, str]:
         names.append(config.feeder.source)
     for name in names:
         study.path(name)  # each must exist
-    return input_hashes(names, study.folder)
+    return input_hashes(with_included(names, study.folder), study.folder)

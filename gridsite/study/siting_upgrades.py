@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from gridsite.feeder.candidate_ports import load_name
 from gridsite.feeder.upgrade import upgraded
 from gridsite.study.siting_time import SERVICE
 
@@ -192,4 +193,64 @@ def connection_rows(
         pd.concat(rows, ignore_index=True),
         pd.concat(terms, ignore_index=True),
         pd.concat(adds, ignore_index=True)[columns],
+    )
+
+
+def shared_service_rows(
+    hosting: pd.DataFrame, n_periods: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """
+    Return rows that keep units of several phases within one service.
+
+    Parameters
+    ----------
+    hosting : pandas.DataFrame
+        Contract ``hosting``, before any works.
+    n_periods : int
+        Number of deployment periods.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Contract ``rows``: a conductor of each service at which connections share it,
+        as one of three phases and one of a single phase do.
+    row_coefficients : pandas.DataFrame
+        Contract ``row_coefficients``: the share of the service that 1 kW takes. [%]
+
+    Notes
+    -----
+    What a conductor's connections may draw adds up in kilowatts, the safe side; so is
+    that a larger service bought for one of them relieves no such row.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"port_id": ["h.A", "h.B", "h.ABC?"], "building_id": "h"})
+    >>> table = table.assign(phases=["A", "B", "ABC"], service_headroom_kw=[5, 5, 20])
+    >>> shared_service_rows(table, 1)[1]["coefficient"].tolist()
+    [20.0, 5.0, 20.0, 5.0]
+    """
+    left = hosting["service_headroom_kw"].astype(float)
+    own = hosting[left > 0.0].drop_duplicates("port_id")
+    own = own.assign(service=own["port_id"].map(load_name))
+    own = own.assign(conductor=own["phases"].astype(str).map(list))
+    own = own.explode("conductor")
+    key = ["building_id", "service", "conductor"]
+    own = own[own.groupby(key)["port_id"].transform("size") > 1].sort_values(key)
+    names = "service of " + own["service"] + ", conductor " + own["conductor"]
+    parts = []
+    for period in range(n_periods):
+        mark = "" if n_periods == 1 else f" period {period}"
+        part = own.assign(row_id=names + mark, period=period)
+        parts.append(part.assign(coefficient=100.0 / own["service_headroom_kw"]))
+    every = pd.concat(parts, ignore_index=True)
+    rows = every.drop_duplicates("row_id").assign(
+        criterion="service", headroom=100.0, unit="%", feeder_id=""
+    )
+    every_step = pd.Series(pd.NaT, index=rows.index)
+    rows = rows.assign(element=rows["building_id"], time=every_step)
+    columns = ["row_id", "criterion", "element", "time", "period", "headroom"]
+    columns += ["unit", "feeder_id"]
+    return (
+        rows[columns].reset_index(drop=True),
+        every[["row_id", "port_id", "coefficient"]],
     )

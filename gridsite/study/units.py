@@ -7,8 +7,13 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from gridsite.errors import ConfigError
-from gridsite.feeder.candidate_ports import LEGS
-from gridsite.hosting.phases import CHOSEN, unit_connections, with_legs
+from gridsite.feeder.candidate_ports import LEGS, THREE, lacks_phase
+from gridsite.hosting.phases import (
+    CHOSEN,
+    unit_connections,
+    with_legs,
+    with_three_phases,
+)
 
 if TYPE_CHECKING:
     from gridsite.config import StudyConfig
@@ -50,7 +55,8 @@ def units_of_study(
     Returns
     -------
     feeder : Feeder
-        With ports on other phases, or across the legs of split-phase services.
+        With ports on other phases, on all three, or across the legs of split-phase
+        services.
     connections : pandas.DataFrame
         Contract ``connections``.
 
@@ -58,19 +64,29 @@ def units_of_study(
     ------
     ConfigError
         If units of one or two phases meet a balanced model, or units of three
-        phases one with phases.
+        phases a feeder at which no connection has all three.
     """
     _refuse_phases(config, feeder)
-    wanted = {unit.phases for unit in config.units}
-    if LEGS not in wanted:
+    if phase_rule(config) in CHOSEN:
         return unit_connections(feeder, connections, phase_rule(config))
-    across = with_legs(feeder, connections)
-    if wanted != {LEGS}:
-        both = pd.concat([connections, across], ignore_index=True)
-        across = both.drop_duplicates(["building_id", "port_id"])
-    attrs, connections = connections.attrs, across.reset_index(drop=True)
-    connections.attrs.update(attrs)
-    return unit_connections(feeder, connections, "known")
+    wanted = {unit.phases for unit in config.units}
+    parts = [connections] if wanted - {LEGS, THREE} else []
+    if LEGS in wanted:
+        parts.append(with_legs(feeder, connections))
+    if THREE in wanted:
+        parts.append(with_three_phases(feeder, connections))
+    every = pd.concat(parts, ignore_index=True)
+    every = every.drop_duplicates(["building_id", "port_id"], ignore_index=True)
+    every.attrs.update(connections.attrs)
+    more, every = unit_connections(feeder, every, "known")
+    if wanted == {THREE} and lacks_phase(more, every["port_id"]).all():
+        msg = (
+            f"units.phases 'ABC': no connection to {feeder.name} has three phases; "
+            'give phases = "known" (as the file has them), "worst", "best", '
+            '"sampled", or "12" (240 V of split-phase services)'
+        )
+        raise ConfigError(msg)
+    return more, every
 
 
 def _refuse_phases(config: StudyConfig, feeder: Feeder) -> None:
@@ -80,7 +96,8 @@ def _refuse_phases(config: StudyConfig, feeder: Feeder) -> None:
     if rule in CHOSEN and (section.envelope or section.analysis_date):
         msg = (
             f"units.phases {rule!r}: the envelope is that of given "
-            'phases; give "known" or "12", or neither envelope nor analysis_date'
+            'phases; give "known", "12" or "ABC", or neither envelope nor '
+            "analysis_date"
         )
         raise ConfigError(msg)
     balanced = bool((feeder.nodes["phases"] == "ABC").any())
@@ -89,12 +106,5 @@ def _refuse_phases(config: StudyConfig, feeder: Feeder) -> None:
             f"units.phases {sorted(wanted - {'ABC'})}: the model of {feeder.name} "
             'is balanced, with three-phase connections; give phases = "ABC", or '
             "a feeder file with loads by phase"
-        )
-        raise ConfigError(msg)
-    if not balanced and "ABC" in wanted:
-        msg = (
-            f"units.phases 'ABC': {feeder.name} has connections of one and two "
-            'phases; give phases = "known" (as the file has them), "worst", '
-            '"best", "sampled", or "12" (240 V of split-phase services)'
         )
         raise ConfigError(msg)

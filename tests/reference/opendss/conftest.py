@@ -143,8 +143,9 @@ class Judge:
             word = "edit" if name in self.added else "new"
             kv = self._kv(row)
             self._run(
-                f"{word} load.{name} phases=1 bus1={row['bus']}.{'.'.join(signs)} "
-                f"conn={'delta' if len(signs) > 1 else 'wye'} kv={kv} kw={kw} "
+                f"{word} load.{name} phases={3 if len(signs) == 3 else 1} "
+                f"bus1={row['bus']}.{'.'.join(signs)} "
+                f"conn={'delta' if row['node_return'] >= 0 else 'wye'} kv={kv} kw={kw} "
                 f"pf={power_factor} model=1 status=fixed enabled=yes"
             )
             self._run(f"edit load.{name} vminpu=0.1 vlowpu=0.05 vmaxpu=10")

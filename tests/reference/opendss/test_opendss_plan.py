@@ -6,6 +6,7 @@ import itertools
 import json
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -179,10 +180,88 @@ def test_worst_and_best_are_least_and_most_of_the_phases(plan):
 
 def test_three_phase_units_are_refused_where_connections_have_phases(plan):
     with pytest.raises(ConfigError, match=r"'ABC'.*known"):
-        plan(HOUSE, 4.5, ["zip"], phases="ABC")
+        plan(HOUSE, 4.5, ["legs.1"], phases="ABC")
+
+
+def test_three_phase_units_stand_beside_single_phase_ones(plan, judge_of, tmp_path):
+    three = ('12.5\nphases = "known"', '12.5\nphases = "ABC"')
+    run = plan(IEEE13, 60.0, PORTS, JUDGED, three)
+    hosting = run.results.hosting.set_index("port_id")
+    assert hosting.loc["611.ABC?", "firm_status"] == "lacks_phase"
+    assert pd.isna(hosting.loc["611.ABC?", "firm_kw"])
+    assert hosting.loc["675c.ABC?", "phases"] == "ABC"
+    table = run.results.plan
+    table = table[table["port_id"] != ""]
+    at_three = table["port_id"].str.endswith(".ABC?")
+    assert (at_three == (table["rated_kw"] / table["count"] > 10.0)).all()
+    assert at_three.any()
+    opendss = judge_of(run, IEEE13)
+    assert not opendss.broken(added(run)) - opendss.base
+    # a firm capacity holds in OpenDSS, and a little more breaks it
+    for port in ("634b.ABC?", "675c.ABC?"):
+        firm = hosting.loc[port, "firm_kw"]
+        if hosting.loc[port, "firm_status"] != "ok":
+            continue
+        assert not opendss.broken({port: firm}) - opendss.base
+        more = firm + max(0.25, 1e-3 * firm)
+        assert opendss.broken({port: more}) - opendss.base
+    out = run.write(tmp_path / "out")
+    assert check_run(read_results(out)).empty
+
+
+def test_units_of_one_and_three_phases_share_a_service(plan):
+    """By the ampere: 634c draws on conductor C, where fuses leave room for a unit."""
+    three = ('12.5\nphases = "known"', '12.5\nphases = "ABC"')
+    alone = ('preset = "EN50160"', 'preset = "EN50160"\ncriteria = ["service"]')
+
+    def run(amps, kw):
+        service = f"[service]\namps = {amps}\nvolts = 277.13\n\n[solve]"
+        return plan(IEEE13, kw, ["634c"], alone, three, ("[solve]", service))
+
+    one = run(565.0, 11.0)
+    left = one.results.hosting.set_index("port_id")["service_headroom_kw"]
+    kw, kvar, tan = 120.0, 90.0, np.tan(np.arccos(0.98))
+    for port, part in (("634c", 1.0), ("634c.ABC?", 3.0)):
+        most = left[port] / part
+        drawn = np.hypot(kw + most, kvar + tan * most)
+        assert drawn == pytest.approx(0.27713 * 565.0, rel=1e-4)
+    # each kind alone fits, both do not: more than the larger needs a larger fuse
+    assert added(one) == {"634c.ABC?": 12.5}
+    assert 5.0 < left["634c"] < 10.0
+    assert 12.5 < left["634c.ABC?"] < 25.0
+    with pytest.raises(SolveError):
+        run(565.0, 14.0).plan.raise_for_status()
+    assert sum(added(run(573.0, 14.0)).values()) > 15.0
 
 
 class TestCommand:
+    def test_hosting_of_three_phase_units_names_what_lacks_a_phase(
+        self, call, tmp_path
+    ):
+        out = tmp_path / "out"
+        options = ("--steps", "snapshot", "--joint", "--service-a", 4000)
+        options += ("--criteria", "voltage,line current")
+        options += ("--voltage-min", 0.85, "--voltage-max", 1.2)
+        code, _, said = call(
+            "hosting", IEEE13, "--phase", "ABC", *options, "--out", out
+        )
+        assert (code, said.strip()[:40]) == (0, "")
+        table = pd.read_parquet(out / "hosting.parquet").set_index("building_id")
+        assert table.index.is_unique
+        assert table.loc["611", "firm_status"] == "lacks_phase"
+        assert (table["phases"] == "ABC").all()
+        assert pd.read_parquet(out / "joint.parquet")["joint_max_kw"].notna().any()
+        summary = json.loads((out / "summary.json").read_text())
+        assert summary["hosting"]["status"]["lacks_phase"] > 2
+        rated = table.index[table["firm_status"] == "ok"]
+        for building, words in (
+            ("611", "lacks one of the three phases"),
+            (rated[0], "is newly broken with"),
+        ):
+            code, shown, _ = call("explain", out, building)
+            assert code == 0
+            assert words in " ".join(shown.split())
+
     @pytest.mark.parametrize("phase", ["worst", "best", "sampled", "12"])
     def test_hosting_takes_a_phase_and_explains_it(self, call, tmp_path, phase):
         out = tmp_path / "out"
@@ -231,3 +310,28 @@ class TestCommand:
         )
         assert code == 3
         assert "balanced" in said
+
+
+def test_the_manifest_holds_every_file_that_a_circuit_reads(call, tmp_path):
+    folder = tmp_path / "circuit"
+    folder.mkdir()
+    text = IEEE13.read_text()
+    at = text.index("new load")
+    (folder / "loads").mkdir()
+    (folder / "loads" / "all.txt").write_text(text[at:])
+    master = folder / "master.dss"
+    master.write_text(text[:at] + "redirect loads/all.txt\n")
+    out = tmp_path / "out"
+    options = ("--steps", "snapshot", "--criteria", "voltage", "--voltage-min", 0.85)
+    code, _, said = call("hosting", master, *options, "--out", out)
+    assert code == 0, said
+    manifest = json.loads((out / "manifest.json").read_text())
+    files = {str(master), str(folder / "loads" / "all.txt")}
+    assert set(manifest["inputs"]) == files
+    assert call("explain", out, "675c")[0] == 0
+    loads = folder / "loads" / "all.txt"
+    loads.write_text(loads.read_text() + "! one more line\n")
+    code, _, said = call("explain", out, "675c")
+    assert code == 3
+    assert "all.txt" in said.replace("\n", "")
+    assert "has changed" in " ".join(said.split())
