@@ -58,11 +58,14 @@ class Leaf:
         The leaf's nodes, positions in the feeder.
     terminals : numpy.ndarray of int
         Terminals at the head that lead into the leaf.
+    y_head : complex
+        What the leaf adds to the head's own admittance. [pu]
     """
 
     head: int
     nodes: Ints
     terminals: Ints
+    y_head: complex
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,6 +83,8 @@ class Split:
         The leaves behind the trunk's impedance, in the order of ``leaf_ports``.
     leaf_ports : tuple of str
         The trunk's port of each leaf.
+    trunk_nodes, found : numpy.ndarray of int, tuple of Leaf
+        Where the parts stand in the whole feeder.
     converged : numpy.ndarray of bool, shape (n_step,)
         Steps with a solution; the others stand as if nothing drew power.
     """
@@ -88,6 +93,8 @@ class Split:
     trunk_profiles: Profiles
     leaves: tuple[tuple[Feeder, Profiles], ...]
     leaf_ports: tuple[str, ...]
+    trunk_nodes: Ints
+    found: tuple[Leaf, ...]
     converged: NDArray[np.bool_]
 
 
@@ -163,7 +170,8 @@ def _leaf(feeder: Feeder, own: Ints, head: int, nodes: Ints) -> Leaf | None:
     wanted = feeder.y.tocsr()[[at]][:, inside].toarray().ravel()
     if np.abs(into - wanted).max() > _AGREEMENT * np.abs(wanted).max():
         return None
-    return Leaf(head=at, nodes=inside, terminals=ends)
+    y_head = complex(matrix[ends][:, [at]].sum())
+    return Leaf(head=at, nodes=inside, terminals=ends, y_head=y_head)
 
 
 def split_feeder(
@@ -238,8 +246,52 @@ def split_feeder(
         trunk_profiles=_trunk_profiles(trunk, profiles, names, power),
         leaves=parts,
         leaf_ports=names,
+        trunk_nodes=trunk_nodes,
+        found=tuple(leaves),
         converged=converged,
     )
+
+
+def trunk_with(
+    feeder: Feeder, profiles: Profiles, split: Split, part: int, steps: Ints
+) -> tuple[Feeder, Profiles]:
+    """
+    Return the trunk with one of its leaves, at some steps.
+
+    Parameters
+    ----------
+    feeder : Feeder
+        The whole.
+    profiles : Profiles
+        On all its ports, at the steps wanted alone.
+    split : Split
+        Its parts over all steps.
+    part : int
+        Position of the leaf that is kept; beyond the last for none.
+    steps : numpy.ndarray of int, shape (n_step,)
+        Which steps these are.
+
+    Returns
+    -------
+    feeder : Feeder
+        Its base case is that of the whole; the other leaves draw from the trunk
+        what they draw there, whatever is added.
+    profiles : Profiles
+        On its ports.
+    """
+    n = len(split.found)
+    others = [i for i in range(n) if i != part]
+    leaves = [split.found[i] for i in others]
+    kept = [leaf.nodes for leaf in split.found[part : part + 1]]
+    nodes = np.sort(np.concatenate([split.trunk_nodes, *kept]))
+    seen = split.trunk_profiles
+    p_kw, q_kvar = seen.p_shapes[-n:, steps], seen.q_shapes[-n:, steps]
+    power = (p_kw + 1j * q_kvar)[others]
+    names = tuple(split.leaf_ports[i] for i in others)
+    heads = np.array([leaf.head for leaf in leaves], dtype=np.int64)
+    y = _trunk_admittance(feeder, nodes, leaves)
+    trunk = _trunk(feeder, nodes, y, heads, names, power)
+    return trunk, _trunk_profiles(trunk, profiles, names, power)
 
 
 def _name(feeder: Feeder, leaf: Leaf) -> str:
@@ -277,10 +329,10 @@ def _solve(
 
 def _trunk_admittance(feeder: Feeder, nodes: Ints, leaves: list[Leaf]) -> sp.csc_array:
     """Return the trunk's admittance without what its leaves add at their heads."""
-    y = feeder.y.tocsr()[nodes][:, nodes].tolil()
-    for leaf in leaves:
-        at = int(np.searchsorted(nodes, leaf.head))
-        y[at, at] -= feeder.terminal_y[leaf.terminals][:, [leaf.head]].sum()
+    added = np.zeros(len(nodes), dtype=complex)
+    at = np.searchsorted(nodes, [leaf.head for leaf in leaves])
+    np.add.at(added, at, [leaf.y_head for leaf in leaves])
+    y = feeder.y.tocsr()[nodes][:, nodes] - sp.diags_array(added)
     return sp.csc_array(y)
 
 
@@ -328,9 +380,8 @@ def _leaf_feeder(
     """Return a leaf with its head behind the trunk's impedance, and its profiles."""
     inside = np.concatenate([[leaf.head], leaf.nodes])
     y = feeder.y.tocsr()[inside][:, inside].tolil()
-    y_head = feeder.terminal_y[leaf.terminals][:, [leaf.head]].sum()
     y_source = 1.0 / z_head
-    y[0, 0] = y_head + y_source
+    y[0, 0] = leaf.y_head + y_source
     top = sp.csr_array([[y_source, -y_source]])
     n = len(inside)
     source_row = sp.hstack([top, sp.csr_array((1, n - 1), dtype=complex)])

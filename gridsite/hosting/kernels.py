@@ -123,64 +123,83 @@ def may_bind(  # pragma: no cover
         lowest = v_least[at]
         x_most = _largest_change(size * z_most[k] / (lowest * ratio_least), kappa_most)
         c_most = size / (lowest * (1.0 - x_most))
-        wr, wi, moved = np.empty(n_step), np.empty(n_step), np.empty(n_step)
-        cr, ci = np.empty(n_step), np.empty(n_step)
-        _two_bus(
-            drawn[k], v_port[at], z_own[k], m_own[at], h_own[at], wr, wi, cr, ci, moved
-        )
-        current = np.empty(n_step, dtype=np.complex128)
-        c_size = np.empty(n_step)
-        c_error = np.empty(n_step)
-        spread = np.empty(n_step)
+        # then, step by step, bounds to any angle
+        spread, bound = np.empty(n_step), np.empty(n_step)
+        near = np.zeros(n_step, dtype=np.uint8)
         for t in range(n_step):
             v0 = v_port[at, t]
             size0 = np.sqrt(v0.real**2 + v0.imag**2)
             x = _largest_change(size * z_most[k] / (size0 * v_ratio[t]), kappa_step[t])
-            if not x < 1.0:
+            if x < 1.0:
+                spread[t], bound[t] = x / (1.0 - x), size / (size0 * (1.0 - x))
+                near[t] = not size0 * x < change_max
+            else:
                 out[k, t] = True
-                c_size[t] = c_error[t] = spread[t] = 0.0
-                current[t] = 0.0
-                continue
-            spread[t] = x / (1.0 - x)
-            second = kappa_step[t] * spread[t]
-            rest = size0 * kappa_port[at, t] * (second + (x + second) * x) / (1.0 - x)
-            w, c = complex(wr[t], wi[t]), complex(cr[t], ci[t])
-            lowest = min(abs(w), size0 * (1.0 - x))
-            shrink = abs(z_own[k]) + abs(m_own[at, t])
-            if h_own.shape[1] > 0:
-                shrink += abs(h_own[at, t])
-            shrink *= size / (lowest * abs(w))
-            if not (moved[t] <= _TWO_BUS_TOLERANCE**2 and shrink < _CONTRACTION):
-                out[k, t] = True
-            error = rest / (1.0 - shrink) + 10.0 * _TWO_BUS_TOLERANCE
-            if not size0 - abs(w) + error < change_max:
-                out[k, t] = True
-            current[t] = c
-            c_size[t] = abs(c)
-            c_error[t] = abs(c) * error / lowest
+                spread[t] = bound[t] = 0.0
+        rows = np.zeros(n_row, dtype=np.uint8)
         for r in range(n_row):
-            z = row_z[r, k]
             over = over_size[r - n_plain, k] if r >= n_plain else 0.0
-            z_size = abs(z) + over
+            z_size = abs(row_z[r, k]) + over
             most = z_size * c_most + kappa_row_most[r] * x_most / (1.0 - x_most)
             if most < slack_least[r]:
                 continue
+            rows[r] = 1
+            slack = row_slack[row[r]]
             for t in range(n_step):
-                spare = kappa_slack = row_kappa[r, t] * spread[t]
-                spare += z_size * (c_size[t] + c_error[t])
-                if spare < row_slack[row[r], t] or out[k, t]:
+                fall = row_kappa[r, t] * spread[t] + z_size * bound[t]
+                near[t] |= not fall < slack[t]
+        for t in range(n_step):
+            near[t] &= not out[k, t]
+        # what is left: the load's own effect at its angle; the rest stays a bound
+        step = np.flatnonzero(near)
+        n_near = len(step)
+        if n_near == 0:
+            continue
+        v0, m = v_port[at][step], m_own[at][step]
+        h = h_own[at][step] if h_own.shape[1] > 0 else h_own[at]
+        wr, wi, moved = np.empty(n_near), np.empty(n_near), np.empty(n_near)
+        cr, ci = np.empty(n_near), np.empty(n_near)
+        _two_bus(drawn[k], v0, z_own[k], m, h, wr, wi, cr, ci, moved)
+        c_error = np.empty(n_near)
+        for i in range(n_near):
+            t, size0 = step[i], abs(v0[i])
+            x = spread[t] / (1.0 + spread[t])
+            second = kappa_step[t] * spread[t]
+            rest = size0 * kappa_port[at, t] * (second + (x + second) * x) / (1.0 - x)
+            w = abs(complex(wr[i], wi[i]))
+            lowest = min(w, size0 * (1.0 - x))
+            shrink = abs(z_own[k]) + abs(m[i])
+            if len(h) > 0:
+                shrink += abs(h[i])
+            shrink *= size / (lowest * w)
+            error = rest / (1.0 - shrink) + 10.0 * _TWO_BUS_TOLERANCE
+            known = moved[i] <= _TWO_BUS_TOLERANCE**2 and shrink < _CONTRACTION
+            if not (known and size0 - w + error < change_max):
+                out[k, t] = True
+            c_error[i] = abs(complex(cr[i], ci[i])) * error / lowest
+        for r in range(n_row):
+            if rows[r] == 0:
+                continue
+            z = row_z[r, k]
+            over = over_size[r - n_plain, k] if r >= n_plain else 0.0
+            z_size = abs(z) + over
+            for i in range(n_near):
+                t, c = step[i], complex(cr[i], ci[i])
+                if out[k, t]:
                     continue
-                # the load's own effect at its angle; the rest stays a bound
-                now = abs(row_base[r, t] - z * current[t])
-                loose = kappa_slack + z_size * c_error[t]
+                now = abs(row_base[r, t] - z * c)
+                loose = row_kappa[r, t] * spread[t] + z_size * c_error[i]
                 if r < n_voltage:
                     held = now - loose >= row_limit[r]
                 elif r >= n_plain:
-                    loose += over * c_size[t]
+                    loose += over * abs(c)
                     held = now + loose <= row_slack[row[r], t] + abs(row_base[r, t])
                 else:
                     held = now + loose <= row_limit[r]
-                if not held:
+                if not held and not (
+                    row_kappa[r, t] * spread[t] + z_size * (abs(c) + c_error[i])
+                    < row_slack[row[r], t]
+                ):
                     out[k, t] = True
 
 

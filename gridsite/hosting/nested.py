@@ -12,12 +12,14 @@ lowered where that fails.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from gridsite.feeder.kernels import threads_worth
+from gridsite.feeder.split import trunk_with
 from gridsite.hosting.block_rating import BlockRating, Outside, Settings
 from gridsite.hosting.flexible import level_name
 from gridsite.hosting.rows import (
@@ -44,6 +46,9 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
+    #: steps held, which items are at them, where among them, and the case
+    _At = tuple[Ints, Ints, Ints, BaseCase]
+    _Cases = Callable[[Ints], Iterator[_At]]
 
 #: Steps of least headroom of each connection that are kept to be confirmed, and
 #: the margin within which they are, beside what the model of the part fell short.
@@ -146,6 +151,8 @@ class _SplitRating:
         self.out = blank_rows(group)
         self.reach: list[Reach] = []
         self.own_drop = np.full(len(group), np.nan)
+        #: parts with connections that limits outside may cap
+        self.capped: set[int] = set()
         #: by position: steps of least headroom, and that headroom
         self.tight: dict[int, tuple[Ints, Floats]] = {}
 
@@ -239,6 +246,7 @@ class _SplitRating:
         for part in range(len(self.groups)):
             capped = self._capped(part)
             if capped is not None:
+                self.capped.add(part)
                 waiting.append(capped)
             if sum(len(c.rows) for c in waiting) >= _CAPPED_AT_ONCE:
                 self._rate_again(waiting)
@@ -315,7 +323,7 @@ class _SplitRating:
         left = [c.outside.headroom_kw[c.rows, c.step] for c in batch]
         start_kw = np.concatenate(left)
         port_id = np.concatenate([self.port_id[self.at[c.part][c.rows]] for c in batch])
-        for _, at, now, case in _whole_cases(self.grid, self.feeder_id, step):
+        for _, at, now, case in self._whole_cases(step):
             cap = case.limits.search_cap_kw
             start, most = np.minimum(start_kw[at], cap), np.minimum(own_kw[at], cap)
             found = largest_passing(
@@ -334,70 +342,97 @@ class _SplitRating:
         """
         Lower firm capacities that fail in AC power flow of the whole feeder.
 
-        First at the step that limits each; then, by as much as the worst of its
-        part fell short, at the steps whose headroom is that near.
+        First within the trunk and the part of each (the whole, for parts that limits
+        outside may cap), at the step that limits it and then, by as much as the worst
+        of its part fell short, at the steps whose headroom is that near; last on the
+        whole feeder, in the same way.
         """
-        out, time = self.out, self.grid.profiles.time
-        ok = np.flatnonzero(out["firm_status"] == "ok")
-        limit = time.get_indexer(pd.DatetimeIndex(out["limit_time"][ok]))
+        out = self.out
         filed = out["firm_kw"].copy()
-        self._lower(ok[limit >= 0], limit[limit >= 0])
-        short = 1.0 - out["firm_kw"] / np.where(filed > 0.0, filed, 1.0)
-        pairs_row, pairs_step = [], []
-        known = (out["firm_status"] == "ok").tolist()
-        for at in self.at:
-            margin = 2.0 * float(np.nan_to_num(short[at]).max(initial=0.0)) + _NEAR
-            for row in at.tolist():
-                if not known[row] or row not in self.tight:
-                    continue
-                step, headroom = self.tight[row]
-                near = step[headroom < filed[row] * (1.0 + margin)]
-                pairs_row.append(np.full(len(near), row))
-                pairs_step.append(near)
-        if pairs_row:
-            self._lower(np.concatenate(pairs_row), np.concatenate(pairs_step))
+        share = np.ones(len(self.index))
+        for part, at in enumerate(self.at):
+            if not len(at):
+                continue
+            cases = self._whole_cases
+            if part not in self.capped:
+                cases = partial(self._near_cases, part)
+            self._lower_near(at, cases)
+            share[at] = self._excess(at, cases)
+        self._lower_near(np.arange(len(self.index)), self._whole_cases)
         # headroom of the part was too high by as much, or by what a sample shows
         firm = out["firm_kw"]
         fell = np.where(filed > 0.0, firm / np.where(filed > 0.0, filed, 1.0), 1.0)
-        fell = np.nan_to_num(np.minimum(fell, self._excess()), nan=1.0)
+        fell = np.nan_to_num(np.minimum(fell, share), nan=1.0)
         for name in [n for n in out if n.startswith(("flexible_e", "flexible_h"))]:
             lowered = np.maximum(out[name] * fell, firm)
             out[name] = np.where(firm > 0.0, lowered, out[name])
 
-    def _excess(self) -> Floats:
-        """Return what the whole leaves of some of each part's headroom, as a share."""
-        out = self.out
-        picked, part_of = [], []
-        for part, at in enumerate(self.at):
-            ok = at[out["firm_status"][at] == "ok"].tolist()
-            rows = [row for row in ok if row in self.tight]
-            for row in rows[:: max(1, len(rows) // _SAMPLED)]:
-                step, headroom = self.tight[row]
-                order = np.argsort(headroom)
-                for i in np.unique(np.linspace(0, len(order) - 1, 4).astype(int)):
-                    picked.append((row, step[order[i]], headroom[order[i]]))
-                    part_of.append(part)
-        share = np.ones(len(self.groups))
-        if picked:
-            row, steps, left = map(np.array, zip(*picked, strict=True))
-            for _, at, now, case in _whole_cases(self.grid, self.feeder_id, steps):
-                port = _ports_of(case, self.port_id[row[at]])
-                kw = np.minimum(left[at], case.limits.search_cap_kw)
-                tolerance = self.settings.tolerance_kw
-                found = largest_passing(case, port, now, kw, kw, tolerance)
-                rest = np.where(kw > 0.0, found.kw / np.maximum(kw, 1e-9), 1.0)
-                np.minimum.at(share, np.array(part_of)[at], rest)
-        whole = np.ones(len(self.index))
-        for part, at in enumerate(self.at):
-            whole[at] = share[part]
-        return whole
+    def _lower_near(self, at: Ints, cases: _Cases) -> None:
+        """Lower what fails at the step that limits it, then at steps as near."""
+        out, time = self.out, self.grid.profiles.time
+        ok = at[out["firm_status"][at] == "ok"]
+        filed = out["firm_kw"].copy()
+        limit = time.get_indexer(pd.DatetimeIndex(out["limit_time"][ok]))
+        self._lower(ok[limit >= 0], limit[limit >= 0], cases)
+        done = np.full(len(out["firm_kw"]), -1)
+        done[ok] = limit
+        short = 1.0 - out["firm_kw"][ok] / np.where(filed[ok] > 0.0, filed[ok], 1.0)
+        margin = 2.0 * float(np.nan_to_num(short).max(initial=0.0)) + _NEAR
+        pairs = []
+        for row in [row for row in ok.tolist() if row in self.tight]:
+            step, headroom = self.tight[row]
+            near = step[headroom < filed[row] * (1.0 + margin)]
+            near = near[near != done[row]]
+            pairs.append(np.stack([np.full(len(near), row), near]))
+        if pairs:
+            rows, steps = np.concatenate(pairs, axis=1)
+            self._lower(rows, steps, cases)
 
-    def _lower(self, position: Ints, step: Ints) -> None:
-        """Lower values that fail on the whole feeder at given steps."""
+    def _excess(self, at: Ints, cases: _Cases) -> float:
+        """Return what cases leave of some of a part's headroom, as a share."""
+        ok = at[self.out["firm_status"][at] == "ok"].tolist()
+        rows = [row for row in ok if row in self.tight]
+        picked = []
+        for row in rows[:: max(1, len(rows) // _SAMPLED)]:
+            step, headroom = self.tight[row]
+            order = np.argsort(headroom)
+            some = order[np.unique(np.linspace(0, len(order) - 1, 4).astype(int))]
+            picked += [(row, step[i], headroom[i]) for i in some]
+        if not picked:
+            return 1.0
+        row, steps, left = map(np.array, zip(*picked, strict=True))
+        share = 1.0
+        for _, item, now, case in cases(steps):
+            port = _ports_of(case, self.port_id[row[item]])
+            kw = np.minimum(left[item], case.limits.search_cap_kw)
+            found = largest_passing(case, port, now, kw, kw, self.settings.tolerance_kw)
+            rest = np.where(kw > 0.0, found.kw / np.maximum(kw, 1e-9), 1.0)
+            share = min(share, float(rest.min(initial=1.0)))
+        return share
+
+    def _whole_cases(self, step: Ints) -> Iterator[_At]:
+        """Yield steps held, which items are at them, where, and the whole's case."""
+        profiles = self.grid.profiles_of(self.feeder_id)
+        for held, at, now in _batches(step):
+            case = self.grid.part(
+                self.grid.feeder, self.feeder_id, _at_steps(profiles, held)
+            )
+            yield held, at, now, case
+
+    def _near_cases(self, part: int, step: Ints) -> Iterator[_At]:
+        """Yield the same for the trunk with one part."""
+        grid, profiles = self.grid, self.grid.profiles_of(self.feeder_id)
+        for held, at, now in _batches(step):
+            here = _at_steps(profiles, held)
+            near = trunk_with(grid.feeder, here, self.split, part, held)
+            yield held, at, now, grid.part(near[0], self.feeder_id, near[1])
+
+    def _lower(self, position: Ints, step: Ints, cases: _Cases) -> None:
+        """Lower values that fail at given steps."""
         out, time = self.out, self.grid.profiles.time
         firm = out["firm_kw"].copy()
         tolerance = self.settings.tolerance_kw
-        for held, at, now, case in _whole_cases(self.grid, self.feeder_id, step):
+        for held, at, now, case in cases(step):
             row = position[at]
             port = _ports_of(case, self.port_id[row])
             slack, _ = case.evaluate(port, now, firm[row])
@@ -427,17 +462,13 @@ class _SplitRating:
         out["steps_solved"] += np.bincount(position, minlength=len(self.index))
 
 
-def _whole_cases(
-    grid: GridCase, feeder_id: str, step: Ints
-) -> Iterator[tuple[Ints, Ints, Ints, BaseCase]]:
-    """Yield steps held, which items are at them, where, and the whole's case."""
+def _batches(step: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
+    """Yield steps held together, which items are at them, and where."""
     every = np.unique(step)
-    profiles = grid.profiles_of(feeder_id)
     for first in range(0, len(every), _WHOLE_STEPS):
         held = every[first : first + _WHOLE_STEPS]
         at = np.flatnonzero(np.isin(step, held))
-        case = grid.part(grid.feeder, feeder_id, _at_steps(profiles, held))
-        yield held, at, np.searchsorted(held, step[at]), case
+        yield held, at, np.searchsorted(held, step[at])
 
 
 def _ports_of(case: BaseCase, port_ids: NDArray[Any]) -> Ints:
