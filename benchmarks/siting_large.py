@@ -76,7 +76,7 @@ def sites(names: np.ndarray, kind: str, fixed: float) -> pd.DataFrame:
             "utility": "",
             "area": "",
             "fixed_capital": fixed,
-            "max_power_kw": None,
+            "max_power_kw": np.nan,
             "access_ms": 0.0,
         }
     )
@@ -96,7 +96,7 @@ def options(
             "max_units": most,
             "existing_units": 0,
             "available_from": 0,
-            "own_limit_kw": None,
+            "own_limit_kw": np.nan,
         }
     )
 

@@ -13,8 +13,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pandas as pd
-
 from gridsite.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -137,24 +135,6 @@ FIGURES = (
         800.0, "USD/kW a", f"{_NONE}: twice a central site's, since units are spread",
     ),
 )  # fmt: skip
-
-
-def preset_table() -> pd.DataFrame:
-    """
-    Return every figure of the presets with its source.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``section, key, basis, claim, low, typical, high, unit, source``.
-
-    Examples
-    --------
-    >>> table = preset_table().set_index(["section", "key"])
-    >>> table.loc[("central", "capital_per_mw_it"), "typical"]
-    np.float64(12500000.0)
-    """
-    return pd.DataFrame(FIGURES)
 
 
 def with_preset(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,6 @@ Errors and warnings of gridsite.
     + InfeasibleError
     + NoIncumbentError
     + SolverUnavailableError
-* GridsiteWarning          (UserWarning)
 """
 
 from __future__ import annotations
@@ -119,7 +118,3 @@ class NoIncumbentError(SolveError):
 
 class SolverUnavailableError(SolveError):
     """The solver process could not be started or kept crashing."""
-
-
-class GridsiteWarning(UserWarning):
-    """Something worth knowing that does not stop the run."""

@@ -39,9 +39,9 @@ STRATEGIES = ("distributed", "central", "hybrid")
 _T = TypeVar("_T", bound="pd.DataFrame")
 
 
-def _text(*, nullable: bool = False, isin: Sequence[str] | None = None) -> pa.Column:
+def _text(*, isin: Sequence[str] | None = None) -> pa.Column:
     checks = [pa.Check.isin(list(isin))] if isin else []
-    return pa.Column(str, checks, nullable=nullable, coerce=not nullable)
+    return pa.Column(str, checks, coerce=True)
 
 
 def _number(

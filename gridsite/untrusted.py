@@ -109,7 +109,7 @@ def check_archive(path: Path, most: int = ARCHIVE_BYTES) -> list[str]:
     return [str(PurePosixPath(entry.filename)) for entry in entries]
 
 
-def check_csv(path: Path, most: int | None = None) -> None:
+def check_csv(path: Path) -> None:
     """
     Refuse a table in text, plain or ``.gz``, that is too large once unpacked.
 
@@ -117,15 +117,13 @@ def check_csv(path: Path, most: int | None = None) -> None:
     ----------
     path : pathlib.Path
         The file.
-    most : int, optional
-        Largest size, unpacked; default ``TABLE_BYTES``. [byte]
 
     Raises
     ------
     DataError
         If it is larger, no gzip file in spite of its name, or packed otherwise.
     """
-    most = TABLE_BYTES if most is None else most
+    most = TABLE_BYTES
     check_size(path, most)
     suffix = path.suffix.lower()
     if suffix in _PACKED:

@@ -10,7 +10,7 @@ import pytest
 
 from gridsite import Study, run_study
 from gridsite.config import read_config
-from gridsite.cost_presets import FIGURES, preset_table
+from gridsite.cost_presets import FIGURES
 from gridsite.errors import ConfigError, DataError, InfeasibleError
 from gridsite.report import deployment, read_results
 from gridsite.siting import Economics
@@ -128,13 +128,13 @@ class TestPresets:
         assert config.economics.building_energy_price_per_kwh == 0.38
 
     def test_the_claim_is_five_times_cheaper_and_six_times_faster(self):
-        table = preset_table().set_index(["section", "key"])["claim"]
+        table = pd.DataFrame(FIGURES).set_index(["section", "key"])["claim"]
         capital = table["central", "capital_per_mw_it"] / 1e3
         assert capital / table["units", "infrastructure_capital"] == 5.0
         assert table["central", "lead_months"] / table["units", "lead_months"] == 6.0
 
     def test_levels_are_in_order_and_every_figure_has_a_source(self):
-        table = preset_table()
+        table = pd.DataFrame(FIGURES)
         assert (table["low"] <= table["typical"]).all()
         assert (table["typical"] <= table["high"]).all()
         assert table["source"].str.len().gt(5).all()

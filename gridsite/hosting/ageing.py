@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike, NDArray
 
-    from gridsite.hosting.base_case import BaseCase, GridCase
+    from gridsite.hosting.base_case import BaseCase
 
     Floats = NDArray[np.float64]
 
@@ -140,81 +140,6 @@ def _largest(
         fails = excess(middle)[1].any(axis=1)
         low, high = np.where(fails, low, middle), np.where(fails, middle, high)
     return low, excess(high)[1]
-
-
-def ageing_table(
-    grid: GridCase,
-    ambient_c: Floats,
-    *,
-    loss_of_life_max: float = 1.0,
-    hot_spot_max_c: float = 120.0,
-    thermal: ThermalModel | None = None,
-) -> pd.DataFrame:
-    """
-    Return the ageing of every transformer of a network, and its headroom.
-
-    Parameters
-    ----------
-    grid : GridCase
-        Base cases.
-    ambient_c : numpy.ndarray, shape (n_step,)
-        Ambient temperature of the grid's steps (`join_ambient`). [degC]
-    loss_of_life_max : float, default 1.0
-        Largest loss of life, in normal years per year. [-]
-    hot_spot_max_c : float, default 120.0
-        Largest hot-spot temperature. [degC]
-    thermal : ThermalModel, optional
-        Of every transformer; distribution transformers without it.
-
-    Returns
-    -------
-    pandas.DataFrame
-        ``feeder_id, element`` and the columns of `ageing_headroom_kw`, of the
-        end of each transformer that leaves least. Load is turned into current
-        at the lowest voltage allowed.
-
-    Examples
-    --------
-    >>> from gridsite.feeder.profiles import constant_profiles
-    >>> from gridsite.feeder.read_pandapower import read_feeder
-    >>> from gridsite.hosting.base_case import GridCase
-    >>> from gridsite.hosting.limits import Limits
-    >>> feeder = read_feeder("pandapower:create_kerber_landnetz_freileitung_1")
-    >>> at = feeder.load_ports
-    >>> loads = constant_profiles(at.index, at["p_kw"], at["q_kvar"])
-    >>> grid = GridCase(feeder, loads, Limits())
-    >>> ageing_table(grid, np.array([20.0]))["status"].tolist()
-    ['ok']
-    """
-    parts = []
-    for feeder_id in grid.solved_ids:
-        case = grid.block(feeder_id)
-        ends = TransformerEnds(case)
-        terminals = ends.table
-        if terminals.empty:
-            continue
-        table = ageing_headroom_kw(
-            ends.currents(case.v),
-            ambient_c,
-            grid.profiles.step_hours,
-            rated_kva=terminals["rated_kva"].to_numpy(),
-            power_factor=grid.power_factor,
-            voltage_pu=grid.limits.voltage_min_of(terminals["voltage_kv"].to_numpy()),
-            loss_of_life_max=loss_of_life_max,
-            hot_spot_max_c=hot_spot_max_c,
-            thermal=thermal,
-        )
-        named = terminals[["element"]].reset_index(drop=True).join(table)
-        named.insert(0, "feeder_id", feeder_id)
-        named = named.sort_values(
-            "ageing_headroom_kw", kind="stable", na_position="first"
-        )
-        parts.append(named.drop_duplicates("element"))
-    columns = ["feeder_id", "element", "loss_of_life_pu", "hot_spot_max_c"]
-    columns += ["ageing_headroom_kw", "limited_by", "status"]
-    if not parts:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(parts, ignore_index=True)
 
 
 class TransformerEnds:

@@ -153,31 +153,3 @@ def pue_of_temperature(
         raise DataError(msg)
     out: Floats = np.interp(values, at, pue)
     return out
-
-
-def unit_draw_kw(
-    it_kw: float, ambient_c: ArrayLike, *, table: Sequence[tuple[float, float]]
-) -> Floats:
-    """
-    Return what a unit draws from the grid; its largest is ``rated_kw``.
-
-    Parameters
-    ----------
-    it_kw : float
-        Computing power, constant. [kW]
-    ambient_c : array-like of float, shape (n_step,)
-        Outdoor temperature, of the same series as for transformers. [degC]
-    table : sequence of (float, float)
-        As for `pue_of_temperature`.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_step,)
-        Power drawn. [kW]
-
-    Examples
-    --------
-    >>> unit_draw_kw(10.0, [20.0, 35.0], table=[(0, 1.05), (30, 1.05), (40, 1.15)])
-    array([10.5, 11. ])
-    """
-    return it_kw * pue_of_temperature(ambient_c, table=table)

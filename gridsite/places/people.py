@@ -31,21 +31,18 @@ MAX_PIXELS = 100_000_000
 RASTERS = (".tif", ".tiff", ".asc")
 
 
-def read_people(
-    path: str | Path, *, hidden: Sequence[float] = (), band: int = 1
-) -> gpd.GeoDataFrame:
+def read_people(path: str | Path, *, hidden: Sequence[float] = ()) -> gpd.GeoDataFrame:
     """
     Read a grid of people: a pixel holds a number of them.
 
     Parameters
     ----------
     path : str or pathlib.Path
-        Any grid that GDAL reads; needs the extra ``gridsite[places]``.
+        Any grid that GDAL reads; its first band counts. Needs the extra
+        ``gridsite[places]``.
     hidden : sequence of float
         Codes that stand for a number that is not told; their pixels are left out and
         counted in ``attrs["report"]``.
-    band : int, default 1
-        Which band.
 
     Returns
     -------
@@ -68,13 +65,13 @@ def read_people(
             rasterio.open(str(path), driver=_driver(path)) as grid,
         ):
             warnings.simplefilter("ignore")
-            if grid.width * grid.height > MAX_PIXELS or band not in grid.indexes:
+            if grid.width * grid.height > MAX_PIXELS or 1 not in grid.indexes:
                 msg = (
                     f"{path}: {grid.width} x {grid.height} pixels in bands "
                     f"{list(grid.indexes)}; at most {MAX_PIXELS:,} of one are read"
                 )
                 raise DataError(msg)
-            values = grid.read(band, masked=True)
+            values = grid.read(1, masked=True)
             crs, to_map = grid.crs, grid.transform
     except rasterio.errors.RasterioError as error:
         msg = f"{path}: cannot be read as a grid: {str(error).splitlines()[0]}"

@@ -347,7 +347,7 @@ def moment(value: object) -> str:
 
 def last_period(table: pd.DataFrame) -> pd.DataFrame:
     """
-    Return the rows of a table in its last period: what is drawn.
+    Return the rows of a table in its last period.
 
     Parameters
     ----------
@@ -358,6 +358,11 @@ def last_period(table: pd.DataFrame) -> pd.DataFrame:
     -------
     pandas.DataFrame
         All rows of a table with one period.
+
+    Examples
+    --------
+    >>> last_period(pd.DataFrame({"period": [0, 1], "count": [2, 3]}))["count"].tolist()
+    [3]
     """
     last: pd.DataFrame = table[table["period"] == table["period"].max()]
     return last

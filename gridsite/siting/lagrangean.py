@@ -382,25 +382,6 @@ class Relaxation:
         return float(2.0 * (dear + stands.sum()) + abs(self._model.constant)) + 1.0
 
 
-def lagrangean_bound(reduced: ReducedProblem, *, steps: int = 500) -> float:
-    """
-    Return a lower bound of a reduced problem, without a solver.
-
-    Parameters
-    ----------
-    reduced : ReducedProblem
-        The reduced problem.
-    steps : int, default 500
-        Most evaluations.
-
-    Returns
-    -------
-    float
-        No plan costs less. [money]
-    """
-    return Relaxation(reduced).improve(steps=steps).bound
-
-
 def _options(
     table: pd.DataFrame, fixed: pd.Series, copies: np.ndarray, start: np.ndarray
 ) -> Options:

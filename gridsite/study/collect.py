@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from gridsite.report import Results
+from gridsite.report.display import last_period
 from gridsite.results import (
     assumptions,
     element_table,
@@ -163,7 +164,7 @@ def _extra_losses(grid: GridCase, replay: LoadReplay) -> float:
 def _plan_summary(config: StudyConfig, plan: Plan) -> dict[str, Any]:
     """Return the headline figures of a plan."""
     economics = config.economics
-    last = strategies.final(plan.plan)
+    last = last_period(plan.plan)
     at_buildings = last[last["port_id"] != ""]
     central = last[last["port_id"] == ""]
     return {

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gridsite.report.display import last_period
 from gridsite.siting import SitingProblem, allow_unserved, restrict_sites
 from gridsite.units import HOURS_PER_YEAR
 
@@ -23,29 +24,6 @@ _UNSERVED_FACTOR = 3.0
 
 #: Cost terms of capital in chips and servers, apart from all other capital.
 _IT_TERMS = ("it_hardware_capital",)
-
-
-def final(table: pd.DataFrame) -> pd.DataFrame:
-    """
-    Return the rows of a table in its last period.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame
-        With ``period``.
-
-    Returns
-    -------
-    pandas.DataFrame
-        All rows of a table with one period.
-
-    Examples
-    --------
-    >>> final(pd.DataFrame({"period": [0, 1], "count": [2, 3]}))["count"].tolist()
-    [3]
-    """
-    last: pd.DataFrame = table[table["period"] == table["period"].max()]
-    return last
 
 
 def timeline(inputs: SitingInputs, plan: Plan) -> pd.DataFrame:
@@ -126,7 +104,7 @@ def _compared(
     it = costs.index.isin(_IT_TERMS)
     capital = costs.index.str.endswith("_capital")
     energy = _energy(inputs, plan)
-    last = final(plan.plan)
+    last = last_period(plan.plan)
     return {
         "strategy": name,
         "status": plan.status,
@@ -186,9 +164,9 @@ def _energy(inputs: SitingInputs, plan: Plan) -> dict[str, float]:
     economics = inputs.config.economics
     idle, busy = economics.idle_share, economics.utilisation
     sites = inputs.sites.set_index("site_id")
-    at = final(plan.plan).merge(inputs.units[["unit", "pue"]], on="unit")
+    at = last_period(plan.plan).merge(inputs.units[["unit", "pue"]], on="unit")
     idle_kw = (at["it_kw"] * at["pue"]).groupby(at["site_id"]).sum() * idle
-    served = final(plan.assignment).groupby("site_id")["it_kw"].sum()
+    served = last_period(plan.assignment).groupby("site_id")["it_kw"].sum()
     pue = at.groupby("site_id")["pue"].mean()
     kw = idle_kw.add(served * pue * (1.0 - idle) * busy, fill_value=0.0)
     mwh = kw * HOURS_PER_YEAR / 1e3

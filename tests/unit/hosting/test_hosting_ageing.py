@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gridsite.errors import ConfigError, DataError
-from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.ageing import ageing_headroom_kw, ageing_table
-from gridsite.hosting.base_case import GridCase
-from gridsite.hosting.limits import Limits
+from gridsite.hosting.ageing import ageing_headroom_kw
 from gridsite.hosting.thermal import ThermalModel, hot_spot_series
 
 ONE = np.ones(1)
@@ -143,45 +138,3 @@ def test_series_that_do_not_fit_are_refused(current, ambient):
 def test_models_that_make_no_sense_are_refused(values):
     with pytest.raises(ConfigError, match=next(iter(values))):
         ThermalModel(**values)
-
-
-def test_table_of_a_feeder_takes_currents_of_its_nameplate(village, profiles):
-    net = village(trafo_mva=0.05)
-    feeder = read_feeder(net)
-    loads = profiles(feeder, steps=24)
-    grid = GridCase(feeder, loads, Limits(), power_factor=0.98)
-    ambient = np.linspace(5.0, 35.0, 24)
-    (row,) = ageing_table(grid, ambient).to_dict("records")
-    assert (row["feeder_id"], row["element"]) == ("T", "T")
-    case = grid.block("T")
-    end = feeder.terminals.index[
-        feeder.terminals["criterion"].eq("transformer current")
-    ]
-    amps = (
-        np.abs(case.block.currents(case.v))
-        * feeder.terminals["base_a"].to_numpy()[case.block.terminals, None]
-    )
-    share = amps[end] / feeder.terminals["rated_a"].to_numpy()[end, None]
-    known = [
-        ageing_headroom_kw(
-            share[[i]], ambient, 1.0, rated_kva=50.0 * ONE, voltage_pu=0.9
-        ).iloc[0]
-        for i in range(2)
-    ]
-    tight = min(known, key=lambda found: found["ageing_headroom_kw"])
-    for name in ("ageing_headroom_kw", "loss_of_life_pu", "hot_spot_max_c"):
-        assert row[name] == pytest.approx(tight[name], rel=1e-9)
-
-
-def test_ageing_binds_where_the_nameplate_does_not(village, profiles):
-    feeder = read_feeder(village(trafo_mva=0.05))
-    grid = GridCase(feeder, profiles(feeder, steps=24), Limits())
-    cool, hot = (
-        ageing_table(grid, np.full(24, degrees))["ageing_headroom_kw"].iloc[0]
-        for degrees in (10.0, 40.0)
-    )
-    assert 0.0 < hot < cool
-    strict = ageing_table(
-        grid, np.full(24, 40.0), thermal=replace(ThermalModel(), enclosure_rise_k=10.0)
-    )
-    assert strict["ageing_headroom_kw"].iloc[0] < hot

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from gridsite.errors import DataError
-from gridsite.hosting.ambient import join_ambient, pue_of_temperature, unit_draw_kw
+from gridsite.hosting.ambient import join_ambient, pue_of_temperature
 
 TIME = pd.date_range("2025-01-01", periods=4, freq="h", tz="UTC")
 TABLE = [(-20.0, 1.05), (30.0, 1.05), (40.0, 1.15)]
@@ -41,10 +41,6 @@ def test_pue_is_linear_between_points_and_exact_at_them():
     assert pue_of_temperature([-20.0, 0.0, 30.0, 32.5, 40.0], table=TABLE) == (
         pytest.approx([1.05, 1.05, 1.05, 1.075, 1.15], abs=1e-12)
     )
-
-
-def test_largest_draw_of_the_series_is_the_rating():
-    assert unit_draw_kw(10.0, [0.0, 35.0, 40.0], table=TABLE).max() == 11.5
 
 
 @pytest.mark.parametrize(
