@@ -13,7 +13,8 @@ from common import Clock, print_machine
 
 from gridsite.feeder.read_opendss import read_opendss
 from gridsite.hosting.limits import Limits
-from gridsite.rating import LoadChoice, rate_feeder
+from gridsite.rating import rate_feeder
+from gridsite.rating_case import LoadChoice
 
 #: Secondaries of published circuits often have no ampacity; these can be judged.
 CRITERIA = ("voltage", "voltage change", "transformer current")

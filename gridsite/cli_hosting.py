@@ -208,7 +208,8 @@ def hosting(
     from gridsite.feeder.meter_options import MeterOptions
     from gridsite.feeder.typical_days import TYPICAL_NOTE
     from gridsite.hosting.headroom_files import HeadroomFiles
-    from gridsite.rating import AmbientChoice, LoadChoice, rate_feeder
+    from gridsite.rating import rate_feeder
+    from gridsite.rating_case import AmbientChoice, LoadChoice
     from gridsite.report import hosting_table, joint_table, write_results
     from gridsite.report.export import check_folder
 

@@ -13,7 +13,7 @@ from gridsite.config import StudyConfig
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.candidate_ports import with_candidate_ports
 from gridsite.hosting.explain import Explanation, explain_capacity
-from gridsite.rating import repeated_case
+from gridsite.rating_case import repeated_case
 from gridsite.results import input_hashes
 from gridsite.study import Study
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,47 +11,28 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 
-from gridsite.errors import ConfigError, DataError
-from gridsite.feeder.assumed_ratings import rating_table, with_ratings
+from gridsite.errors import ConfigError
 from gridsite.feeder.candidate_ports import (
     CANDIDATE,
     LEGS,
     THREE,
     load_name,
-    with_candidate_ports,
 )
-from gridsite.feeder.checks import check_feeder
-from gridsite.feeder.load_growth import (
-    committed_loads,
-    grown,
-    with_committed_ports,
-    without_generation,
-)
-from gridsite.feeder.load_parts import snapshot_profiles
-from gridsite.feeder.meter_options import MeterOptions
-from gridsite.feeder.meter_profiles import read_loads
 from gridsite.feeder.opendss_script import with_included
-from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.feeder.taps import TapControl
-from gridsite.feeder.typical_days import typical_steps
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.hosting.ageing_limit import Ageing
-from gridsite.hosting.ambient import read_ambient
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import (
     capacity_summary,
     hosting_capacity,
     own_connections,
 )
 from gridsite.hosting.joint_capacity import joint_capacity
-from gridsite.hosting.limits import Limits
 from gridsite.hosting.phases import (
     CHOSEN,
     chosen_connections,
     phase_capacity,
     unit_connections,
 )
-from gridsite.hosting.thermal import ThermalModel
+from gridsite.rating_case import AmbientChoice, LoadChoice, _is_name, feeder_case
 from gridsite.report import Results
 from gridsite.results import (
     assumptions,
@@ -66,274 +47,18 @@ from gridsite.schemas import SCHEMA_VERSION
 from gridsite.units import SQRT3
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
+    from gridsite.feeder.taps import TapControl
+    from gridsite.hosting.ageing_limit import Ageing
     from gridsite.hosting.headroom_files import HeadroomFiles
+    from gridsite.hosting.limits import Limits
 
 
 #: Width of the interval that holds a firm capacity. [kW]
 TOLERANCE_KW = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoadChoice:
-    """
-    Which loads of a feeder are rated; call it with the feeder.
-
-    Parameters
-    ----------
-    steps : {"snapshot", "576", "year"} or None
-        The file's own values, typical hours, or the year; by default the year
-        where the feeder has profiles or a file gives them.
-    profiles : str or None
-        File of loads; the feeder's own profiles without it.
-    meters : MeterOptions or None
-        How a file of meter readings is read.
-    generation : {"profile", "off"}
-        Whether generators follow their profiles.
-    """
-
-    steps: str | None = None
-    profiles: str | None = None
-    meters: MeterOptions | None = None
-    generation: str = "profile"
-
-    def __call__(self, feeder: Feeder) -> Profiles:
-        """Return what the loads of a feeder draw."""
-        ports, steps = feeder.load_ports, self.steps
-        if self.profiles is not None:
-            read = read_loads(self.profiles, ports, options=self.meters)
-            return typical_steps(read) if steps == "576" else read
-        if steps is None:
-            steps = "snapshot" if feeder.profiles is None else "year"
-        if steps == "snapshot":
-            return snapshot_profiles(feeder)
-        if feeder.profiles is None:
-            msg = (
-                f"{feeder.name} has no profiles; give --profiles FILE or "
-                "--steps snapshot"
-            )
-            raise ConfigError(msg)
-        year = feeder.profiles
-        if self.generation == "off":
-            year = without_generation(year, feeder)
-        return typical_steps(year) if steps == "576" else year
-
-
-@dataclass(frozen=True, kw_only=True)
-class AmbientChoice:
-    """
-    What transformers age by; call it with the time steps.
-
-    Parameters
-    ----------
-    file : str
-        File of temperatures (`read_ambient`).
-    loss_of_life_max : float
-        Largest loss of life, in normal years per year. [-]
-    hot_spot_max_c : float
-        Largest hot-spot temperature. [degC]
-    enclosure_rise_k : float
-        What a kiosk or a room adds to the ambient temperature. [K]
-    upgraded_paper : bool
-        Whether the paper is thermally upgraded.
-    """
-
-    file: str
-    loss_of_life_max: float = 1.0
-    hot_spot_max_c: float = 120.0
-    enclosure_rise_k: float = 0.0
-    upgraded_paper: bool = False
-
-    def __call__(self, time: pd.DatetimeIndex) -> Ageing:
-        """Return temperature and limits of the steps."""
-        return Ageing(
-            ambient_c=read_ambient(self.file, time),
-            loss_of_life_max=self.loss_of_life_max,
-            hot_spot_max_c=self.hot_spot_max_c,
-            thermal=ThermalModel(
-                enclosure_rise_k=self.enclosure_rise_k,
-                upgraded_paper=self.upgraded_paper,
-            ),
-        )
-
-
-def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
-    """
-    Return the findings on a feeder, refusing one with an error.
-
-    Parameters
-    ----------
-    feeder : Feeder
-        The electrical model.
-    limits : Limits
-        Voltage bands; the base case is held against the widest of the feeder's
-        levels.
-
-    Returns
-    -------
-    pandas.DataFrame
-        As from `check_feeder`.
-
-    Raises
-    ------
-    DataError
-        If a finding is an error.
-    """
-    levels = feeder.nodes["voltage_kv"].tolist() or [1.0]
-    findings = check_feeder(
-        feeder,
-        voltage_min_pu=limits.voltage_min_of(levels).min(),
-        voltage_max_pu=limits.voltage_max_of(levels).max(),
-    )
-    # a feeder without a solution is a status of its buildings, not the end
-    error = (findings["severity"] == "error") & (findings["check"] != "base case")
-    errors = findings[error]
-    if len(errors):
-        first = errors.iloc[0]
-        msg = f"{feeder.name}: {first['message']}; {first['cure']}"
-        raise DataError(msg, errors)
-    return findings
-
-
-def feeder_case(
-    source: str | Path,
-    *,
-    choose_loads: Callable[[Feeder], Profiles],
-    limits: Limits | Callable[[Feeder], Limits],
-    power_factor: float = 0.98,
-    growth: float = 1.0,
-    committed: pd.DataFrame | None = None,
-    committed_power_factor: float = 0.95,
-    ratings: pd.DataFrame | None = None,
-    assume_line_a: float | None = None,
-    taps: TapControl | None = None,
-    controls: str = "frozen",
-    ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
-    ports: Callable[[Feeder], Iterable[str]] | None = None,
-) -> tuple[GridCase, pd.DataFrame]:
-    """
-    Return the base cases of a feeder that is to be rated, and what is wrong with it.
-
-    Parameters
-    ----------
-    source : str or pathlib.Path
-        As for ``read_feeder``.
-    choose_loads : callable
-        Takes the feeder, returns what its customers draw (`LoadChoice`).
-    limits : Limits or callable
-        The limits; or takes the feeder and returns them.
-    power_factor : float, default 0.98
-        Of the added load, lagging. [-]
-    growth : float, default 1.0
-        Background load over that of the profiles. [-]
-    committed : pandas.DataFrame, optional
-        Loads in the queue (`gridsite.feeder.load_growth.committed_loads`).
-    committed_power_factor : float, default 0.95
-        Of those, lagging. [-]
-    ratings : pandas.DataFrame, optional
-        Ratings by element or code (`gridsite.feeder.assumed_ratings.rating_table`).
-    assume_line_a : float, optional
-        Ampacity assumed for every line without one. [A]
-    taps : TapControl, optional
-        Lets tap changers at the heads act; they stand as filed by default.
-    controls : {"frozen", "acting"}
-        Whether regulators and capacitors stand as filed or act from step to step.
-    ageing : callable, optional
-        Takes the time steps, returns what transformers age by; not checked without.
-    ports : callable, optional
-        Takes the feeder, returns ports for units beside those of the file.
-
-    Returns
-    -------
-    grid : GridCase
-        Base cases, not solved yet.
-    findings : pandas.DataFrame
-        As from `check_feeder`.
-    """
-    feeder = read_feeder(source)
-    if ratings is not None or assume_line_a is not None:
-        feeder = with_ratings(feeder, ratings, line_a=assume_line_a)
-    if committed is not None:
-        feeder = with_committed_ports(
-            feeder, committed, power_factor=committed_power_factor
-        )
-    if ports is not None:
-        feeder = with_candidate_ports(feeder, ports(feeder))
-    if callable(limits):
-        limits = limits(feeder)
-    findings = checked_feeder(feeder, limits)
-    loads = grown(choose_loads(feeder), growth, feeder=feeder)
-    grid = GridCase(
-        feeder,
-        loads,
-        limits,
-        power_factor=power_factor,
-        taps=taps,
-        controls=controls,
-        ageing=None if ageing is None else ageing(loads.time),
-    )
-    return grid, findings
-
-
-def repeated_case(manifest: dict[str, Any], ports: Iterable[str]) -> GridCase:
-    """
-    Return the base cases of a run of `rate_feeder` again.
-
-    Parameters
-    ----------
-    manifest : dict
-        That of the run; its input files must not have changed.
-    ports : iterable of str
-        Its connections, some of which may not be of the file.
-
-    Returns
-    -------
-    GridCase
-        Base cases, not solved yet.
-
-    Raises
-    ------
-    DataError
-        If the run kept too little to be repeated.
-    """
-    options = manifest.get("options", {})
-    if "limits" not in options or not options.get("loads"):
-        msg = "manifest.json does not say how loads and limits were chosen; run again"
-        raise DataError(msg)
-    folder, queue = Path(manifest["folder"]), options["committed"]
-    given = options.get("ratings")
-    loads, limits = dict(options["loads"]), dict(options["limits"])
-    if loads["profiles"] is not None:
-        loads["profiles"] = str(folder / loads["profiles"])
-    if loads.get("meters") is not None:
-        links = loads["meters"]["links"]
-        links = None if links is None else str(folder / links)
-        loads["meters"] = MeterOptions(**{**loads["meters"], "links": links})
-    limits["criteria"] = tuple(limits["criteria"])
-    limits["voltage_bands"] = tuple(map(tuple, limits["voltage_bands"]))
-    source, taps = manifest["feeder"], options.get("taps")
-    ambient = options.get("ambient")
-    if ambient is not None:
-        ambient = AmbientChoice(**{**ambient, "file": str(folder / ambient["file"])})
-    grid, _ = feeder_case(
-        source if _is_name(source) else folder / source,
-        choose_loads=LoadChoice(**loads),
-        limits=Limits(**limits),
-        power_factor=options["power_factor"],
-        growth=options["growth"],
-        committed=None if queue is None else committed_loads(pd.DataFrame(queue)),
-        committed_power_factor=options.get("committed_power_factor", 0.95),
-        ratings=None if given is None else rating_table(pd.DataFrame(given)),
-        assume_line_a=options.get("assume_line_a"),
-        taps=None if taps is None else TapControl(**taps),
-        controls=options.get("controls", "frozen"),
-        ageing=ambient,
-        ports=lambda _: ports,
-    )
-    return grid
 
 
 def rate_feeder(
@@ -537,11 +262,6 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
         {str(k): None if pd.isna(v) else v for k, v in row.items()}
         for row in table.to_dict("records")
     ]
-
-
-def _is_name(source: str) -> bool:
-    """Return whether a feeder is a name and not a file."""
-    return source.startswith(("pandapower:", "simbench:"))
 
 
 def _inputs(source: str, choose_loads: object, ageing: object) -> dict[str, Any]:

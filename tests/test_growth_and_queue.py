@@ -16,7 +16,7 @@ from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
-from gridsite.rating import LoadChoice
+from gridsite.rating_case import LoadChoice
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from gridsite.errors import ConfigError
 from gridsite.feeder.opendss_script import with_included
 from gridsite.hosting.headroom_files import HeadroomFiles
-from gridsite.rating import checked_feeder
+from gridsite.rating_case import checked_feeder
 from gridsite.report import Results, siting_map, write_results
 from gridsite.results import input_hashes, with_estimates
 from gridsite.study.collect import collect

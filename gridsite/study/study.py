@@ -15,7 +15,7 @@ from gridsite.feeder.taps import TapControl
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.places import read_areas
-from gridsite.rating import AmbientChoice
+from gridsite.rating_case import AmbientChoice
 from gridsite.study.loads import study_committed, study_loads
 from gridsite.study.siting_energy import with_energy
 from gridsite.study.siting_grid import Grids
