@@ -23,6 +23,7 @@ import pyarrow.parquet as pq
 
 from gridsite.errors import DataError
 from gridsite.feeder.meter_options import UNITS
+from gridsite.feeder.meter_stamps import _parsed
 from gridsite.untrusted import check_csv, parquet_rows
 
 if TYPE_CHECKING:
@@ -38,8 +39,6 @@ _METERS = ("meter_id", "meter", "meterid", "port_id", "customer_id", "nmi", "lcl
 _VALUES = ("value", "reading", "power", "energy", "demand", "consumption", "usage")
 _UNIT = re.compile(r"(?:^|[\s_\[(])([kM]?Wh?)[\])]?$", re.IGNORECASE)
 _BRACKET = re.compile(r"\s*[\[(]\s*([kM]?Wh?)\s*[\])]$", re.IGNORECASE)
-_NAIVE = r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d(?:\.0+)?)?"
-_ZONED = _NAIVE + r"\s?(?:Z|[+-]\d\d:?\d\d)"
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -359,55 +358,3 @@ def _on_utc(
         no_such_hour=no_such,
         one_of_two_hours=lone,
     )
-
-
-def _parsed(
-    stamps: pd.Series[Any], options: MeterOptions, path: Path
-) -> tuple[pd.DatetimeIndex, str]:
-    """Return stamps, zoned or not, and their zone."""
-    if isinstance(stamps.dtype, pd.DatetimeTZDtype):
-        return pd.DatetimeIndex(stamps), str(stamps.dtype.tz)
-    if pd.api.types.is_datetime64_dtype(stamps):
-        return pd.DatetimeIndex(stamps), _zone(options, stamps, path)
-    # stamps repeat over meters: each text is parsed once
-    if not isinstance(stamps.dtype, pd.CategoricalDtype):
-        stamps = stamps.astype(str).astype("category")
-    code = stamps.cat.codes.to_numpy()
-    words = stamps.cat.categories.to_series().astype(str).str.strip()
-    if options.time_format is not None:
-        parsed = _dates(words, options.time_format, path)
-    elif words.str.fullmatch(_ZONED).all():
-        parsed = _dates(words, "ISO8601", path, utc=True)
-        offset = words.str.extract(r"(Z|[+-]\d\d:?\d\d)$", expand=False).unique()
-        zone = offset[0] if len(offset) == 1 and offset[0] != "Z" else "UTC"
-        return parsed[code], options.zone or zone
-    elif words.str.fullmatch(_NAIVE).all():
-        parsed = _dates(words, "ISO8601", path)
-    else:
-        odd = words[~words.str.fullmatch(f"{_ZONED}|{_NAIVE}")]
-        first = odd.iloc[0] if len(odd) else words.iloc[0]
-        msg = (
-            f"{path}: stamp {first!r}: write all stamps as 2025-01-31T18:00+01:00, or "
-            "give time_format (day and month may be swapped)"
-        )
-        raise DataError(msg)
-    if parsed.tz is not None:
-        return parsed.tz_convert("UTC")[code], options.zone or "UTC"
-    return parsed[code], _zone(options, stamps, path)
-
-
-def _dates(
-    words: pd.Series[str], form: str, path: Path, *, utc: bool = False
-) -> pd.DatetimeIndex:
-    try:
-        return pd.DatetimeIndex(pd.to_datetime(words, format=form, utc=utc))
-    except ValueError as error:
-        msg = f"{path}: stamps do not read as {form}: {str(error).splitlines()[0]}"
-        raise DataError(msg) from error
-
-
-def _zone(options: MeterOptions, stamps: pd.Series[Any], path: Path) -> str:
-    if options.zone is None:
-        msg = f"{path}: stamp {str(stamps.iloc[0])!r} has no zone; give zone"
-        raise DataError(msg)
-    return options.zone
