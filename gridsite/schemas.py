@@ -237,6 +237,13 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
         **_PERIOD,
         factor=_number(0.0),
     ),
+    "running_factors": _table(
+        ["site_id", "term", "period"],
+        site_id=_text(),
+        term=_text(),
+        **_PERIOD,
+        factor=_number(0.0),
+    ),
     "plan": _table(
         ["site_id", "unit", "port_id", "period"],
         site_id=_text(),

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: What alike options have in common.
 _SAME = [
     "pool", "period", "rated_kw", "it_kw", "footprint_m2", "upper", "capital",
-    "running", "paced", "fixed", "priced", "rows", "groups",
+    "running", "computing", "paced", "fixed", "priced", "rows", "groups",
 ]  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from scipy import sparse
 from scipy.optimize import linprog
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from gridsite.siting.problem import SitingProblem
 
@@ -65,11 +65,26 @@ def recomputed_cost(
     worth = _lookup(problem.periods, "period", "present_value_factor")
     keys = ("site_id", "unit", "port_id")
     options = {tuple(o[k] for k in keys): o for o in _records(problem.site_options)}
+    factors = {
+        (f["site_id"], f["term"], f["period"]): f["factor"]
+        for f in _records(problem.running_factors)
+    }
+
+    def rise(row: dict[Any, Any], term: str) -> float:
+        return float(factors.get((row["site_id"], term, row["period"]), 1.0))
+
     for row in _records(plan):
         option = options.get(tuple(row[k] for k in keys))
         if option is None or row["period"] not in worth:
             return float("nan")
-        total += row["count"] * option["unit_per_year"] * worth[row["period"]]
+        for term in _terms(option, "unit_per_year", "_per_year"):
+            total += row["count"] * option[term] * worth[row["period"]] * rise(row, term)
+    for (site, period), units in _by_site(plan, options, rise).items():
+        now = (assignment["site_id"] == site) & (assignment["period"] == period)
+        load = float(assignment.loc[now, "it_kw"].sum())
+        for each, it_kw in sorted(units):
+            total += each * min(load, it_kw) * worth[period]
+            load -= min(load, it_kw)
     arc = ["zone_id", "workload", "site_id", "period"]
     arcs = problem.arcs[problem.arcs["site_id"].isin(assignment["site_id"])]
     flows = assignment.merge(arcs[[*arc, "cost_per_it_kw"]], on=arc)
@@ -154,7 +169,7 @@ class _Prices:
             "upgrades": ("capital", "upgrade_id"),
         }[table]
         end = _ENDINGS.get(column)
-        terms = [c for c in row if end and c.endswith(end) and c != column] or [column]
+        terms = _terms(row, column, end) if end else [column]
         total = 0.0
         for term in terms:
             factor = self.general[period]
@@ -162,6 +177,28 @@ class _Prices:
             factor = self.own.get((table, row[item], term, period), factor)
             total += float(row[term]) * factor
         return total
+
+
+def _terms(row: dict[Any, Any], column: str, end: str) -> list[str]:
+    """Return the columns that split a cost column, or the column itself."""
+    return [c for c in row if c.endswith(end) and c != column] or [column]
+
+
+def _by_site(
+    plan: pd.DataFrame,
+    options: dict[tuple[Any, ...], dict[Any, Any]],
+    rise: Callable[[dict[Any, Any], str], float],
+) -> dict[tuple[str, int], list[tuple[float, float]]]:
+    """Return what a kW costs a year on the units of each site, and their IT power."""
+    found: dict[tuple[str, int], list[tuple[float, float]]] = {}
+    for row in _records(plan):
+        option = options[row["site_id"], row["unit"], row["port_id"]]
+        if "cost_per_it_kw_year" in option:
+            terms = _terms(option, "cost_per_it_kw_year", "_per_it_kw_year")
+            each = sum(option[term] * rise(row, term) for term in terms)
+            own = found.setdefault((row["site_id"], row["period"]), [])
+            own.append((float(each), float(row["it_kw"])))
+    return found
 
 
 def _records(table: pd.DataFrame) -> list[dict[Any, Any]]:

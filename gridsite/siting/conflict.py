@@ -35,7 +35,14 @@ if TYPE_CHECKING:
 
 #: What holds by itself and is no requirement of a planner.
 _STRUCTURE = frozenset(
-    {"open_link", "group_link", "units_stay", "upgrades_stay", "largest_site"}
+    {
+        "open_link",
+        "group_link",
+        "units_stay",
+        "upgrades_stay",
+        "largest_site",
+        "computing_units",
+    }
 )
 
 #: Time for one question to the solver [s].

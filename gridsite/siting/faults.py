@@ -13,7 +13,7 @@ import pandas as pd
 
 from gridsite.errors import DataError
 from gridsite.schemas import SCHEMAS
-from gridsite.siting.splits import split_faults
+from gridsite.siting.splits import cost_split, split_faults
 
 if TYPE_CHECKING:
     from gridsite.siting.problem import SitingProblem
@@ -35,6 +35,8 @@ _REFERENCES = (
     ("arcs", "period", "periods"),
     ("rows", "period", "periods"),
     ("capital_factors", "period", "periods"),
+    ("running_factors", "site_id", "sites"),
+    ("running_factors", "period", "periods"),
 )
 
 #: What ``redundancy`` of a workload may be: none, any site, any site or group.
@@ -225,6 +227,22 @@ def _money_faults(problem: SitingProblem) -> list[str]:
     faults: list[str] = []
     for name in ("sites", "site_options", "arcs"):
         faults += split_faults(name, getattr(problem, name))
+    options = problem.site_options
+    each = options.get("cost_per_it_kw_year", pd.Series(dtype=float))
+    if not each.between(0.0, np.inf, inclusive="left").all():
+        faults.append(
+            "table 'site_options': cost_per_it_kw_year must be 0 or more; put what all "
+            "units of a site have in common into the cost of its arcs"
+        )
+    split = cost_split("site_options", options)
+    terms = [t for c in split if c != "unit_capital" for t in split[c]]
+    unknown = problem.running_factors["term"]
+    unknown = unknown[~unknown.isin(terms)]
+    if len(unknown):
+        faults.append(
+            f"table 'running_factors': term {first_names(unknown)} is no yearly term "
+            f"of table 'site_options', which has {first_names(np.array(terms))}"
+        )
     if not 0.0 < problem.present_value_factor < np.inf:
         value = problem.present_value_factor
         faults.append(f"present_value_factor must be above 0, got {value!r}")

@@ -19,7 +19,8 @@ Variables: units that stand, :math:`n_m \in \{\text{existing}, \dots,
 :math:`x_k \ge 0`, unserved demand :math:`s_d \ge 0` where the workload has a
 price for it, :math:`y_j` open and :math:`o_g` onboarded, binary, only where
 that costs something, upgrades that stand :math:`w_u` binary (0 within their lead
-time), the largest site of a pool :math:`L_p`, flows after a loss
+time), what computes on units that cost more than others of their pool
+:math:`r_m \ge 0`, the largest site of a pool :math:`L_p`, flows after a loss
 :math:`z_{lk} \ge 0` for workloads that have to survive it, and :math:`a_k` binary,
 whether a single-source demand is served by flow :math:`k`.
 
@@ -29,10 +30,12 @@ whether a single-source demand is served by flow :math:`k`.
       + \sum_u \text{capital}_u w_u
       + \sum_m \bigl(\text{capital}_m (n_m - \text{existing}_m)
       + \text{running}_m n_m\bigr) \\
-      & + \sum_k \text{cost}_k x_k + \sum_d \text{unserved cost}_d s_d \\
+      & + \sum_k \text{cost}_k x_k + \sum_m \text{computing}_m r_m + \sum_d \text{unserved cost}_d s_d \\
     \text{demand met:}\; & \sum_{k \in d} x_k + s_d = \text{demand}_d \\
     \text{compute capacity:}\; &
-      \sum_{k \in p} x_k \le \sum_{m \in p} \text{it}_m n_m \\
+      \sum_{k \in p} x_k \le \sum_{m \in p} \text{it}_m n_m \quad
+      (r_m \text{ for } \text{it}_m n_m \text{ where } m \text{ has one}) \\
+    \text{computing units:}\; & r_m \le \text{it}_m n_m \\
     \text{open link:}\; & n_m \le \text{most}_m\, y_j \\
     \text{own limit:}\; & \sum_{m \in c}
       \text{rated}_m / \text{own limit}_m\, n_m \le 1
@@ -111,8 +114,8 @@ def build_model(problem: ReducedProblem) -> pyo.ConcreteModel:
     -------
     pyomo.environ.ConcreteModel
         Variables ``units``, ``flow``, ``unserved``, ``is_open``,
-        ``is_onboarded``, ``is_upgraded``, ``largest``, ``backup`` and
-        ``is_source``, indexed by position in the tables of ``problem``, and one
+        ``is_onboarded``, ``is_upgraded``, ``largest``, ``backup``, ``is_source``
+        and ``computing``, indexed by position in the tables of ``problem``, and one
         component per constraint of the module's docstring.
     """
     model = pyo.ConcreteModel("siting")
@@ -173,6 +176,7 @@ def _variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     whole = demands["single_source"].to_numpy()[flows["demand"]]
     model.is_source = pyo.Var(np.flatnonzero(whole).tolist(), domain=pyo.Binary)
     formulation_losses.backup_variables(model, problem)
+    formulation_service.computing_variables(model, problem)
 
 
 def _open_link(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:

@@ -20,6 +20,7 @@ def _cost(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
         *_capital(model, problem),
         *weighted(problem.options["running"], model.units),
         *weighted(problem.flows["cost"], model.flow),
+        *weighted(problem.options["computing"], model.computing),
         *weighted(problem.demands["unserved_cost"], model.unserved),
     ]
     scaled = linear([(cost / scale, variable) for cost, variable in terms])

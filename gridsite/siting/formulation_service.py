@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyomo.environ as pyo
 
@@ -11,6 +12,23 @@ from gridsite.siting.expressions import linear, positions
 
 if TYPE_CHECKING:
     from gridsite.siting.reduce import ReducedProblem
+
+
+def computing_variables(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """
+    Add what computes on units that cost more per kW than others of their pool.
+
+    Parameters
+    ----------
+    model : pyomo.environ.ConcreteModel
+        The model.
+    problem : ReducedProblem
+        Sets and parameters.
+    """
+    options = problem.options
+    most = (options["it_kw"] * options["upper"]).tolist()
+    dear = np.flatnonzero(options["computing"] > 0.0).tolist()
+    model.computing = pyo.Var(dear, bounds=lambda _, m: (0.0, most[m]))
 
 
 def _demand_met(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
@@ -37,10 +55,24 @@ def _compute_capacity(model: pyo.ConcreteModel, problem: ReducedProblem) -> None
 
     def rule(_: pyo.ConcreteModel, p: int) -> Any:  # noqa: ANN401
         terms = [(1.0, model.flow[k]) for k in flows[p]]
-        terms += [(-it_kw[m], model.units[m]) for m in options[p]]
+        for m in options[p]:
+            dear = m in model.computing
+            terms.append(
+                (-1.0, model.computing[m]) if dear else (-it_kw[m], model.units[m])
+            )
         return linear(terms) <= 0.0
 
     model.compute_capacity = pyo.Constraint(sorted(flows), rule=rule)
+
+
+def _computing_units(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
+    """Let no more compute on units than they can."""
+    it_kw = problem.options["it_kw"].tolist()
+
+    def rule(_: pyo.ConcreteModel, m: int) -> Any:  # noqa: ANN401
+        return model.computing[m] - it_kw[m] * model.units[m] <= 0.0
+
+    model.computing_units = pyo.Constraint(list(model.computing), rule=rule)
 
 
 def _share_within_target(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
@@ -97,6 +129,7 @@ def _single_source(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
 CONSTRAINTS = {
     "demand_met": _demand_met,
     "compute_capacity": _compute_capacity,
+    "computing_units": _computing_units,
     "share_within_target": _share_within_target,
     "local_share": _local_share,
     "single_source": _single_source,

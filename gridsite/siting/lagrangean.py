@@ -398,6 +398,7 @@ def _options(
         table["lower"].to_numpy(dtype=float),
         table["upper"].to_numpy(dtype=float),
         np.where(copies[site] > 1, 0.0, each),
+        table["computing"].to_numpy(dtype=float),
     )
 
 

@@ -72,6 +72,9 @@ class Options(NamedTuple):
         Least and most units.
     fixed : numpy.ndarray of float, shape (n_options,)
         Fixed cost of its site. [money]
+    computing : numpy.ndarray of float, shape (n_options,)
+        What a kW that computes on it costs more than on others of its pool; 0 where
+        it is alone. [money/kW]
     """
 
     start: np.ndarray
@@ -81,6 +84,7 @@ class Options(NamedTuple):
     low: np.ndarray
     high: np.ndarray
     fixed: np.ndarray
+    computing: np.ndarray
 
 
 class Work(NamedTuple):
@@ -246,11 +250,17 @@ def _one(a, first, last, total, options, work):
 
 
 @nb.njit(cache=True)
+def _net(m, rent, options):
+    """Return what a unit costs less what it earns at a rent per kW."""
+    return options.cost[m] - max(rent - options.computing[m], 0.0) * options.it_kw[m]
+
+
+@nb.njit(cache=True)
 def _site_value(a, b, rent, options):
     """Return the least cost of the options a to b of one site at a rent per kW."""
     value, old = options.fixed[a], False
     for m in range(a, b):
-        net = options.cost[m] - rent * options.it_kw[m]
+        net = _net(m, rent, options)
         value += net * (options.high[m] if net < 0.0 else options.low[m])
         old = old or options.low[m] > 0.0
     return value if old else min(value, 0.0)
@@ -270,9 +280,10 @@ def _at_rent(a, b, rent, share, first, last, options, work):
         least = _site_value(m, end, rent, options)
         value += least
         for i in range(m, end):
-            net = options.cost[i] - rent * options.it_kw[i]
+            net = _net(i, rent, options)
             n = options.high[i] if least < 0.0 and net < 0.0 else options.low[i]
-            slope -= options.it_kw[i] * n
+            if rent > options.computing[i] or options.computing[i] == 0.0:
+                slope -= options.it_kw[i] * n
             work.units[i] += share * n
         m = end
     return value, slope
@@ -467,7 +478,7 @@ def _without(m, a, rent, options):
     end = options.site_end[m]
     forced = options.fixed[first] - _site_value(first, end, rent, options)
     for i in range(first, end):
-        net = options.cost[i] - rent * options.it_kw[i]
+        net = _net(i, rent, options)
         fewest = 1.0 if i == m else options.low[i]
         forced += net * (options.high[i] if net < 0.0 else fewest)
     return forced

@@ -68,7 +68,8 @@ class Matrix:
         ----------
         name : str
             ``units``, ``flow``, ``unserved``, ``is_open``, ``is_onboarded``,
-            ``is_upgraded``, ``largest``, ``backup`` or ``is_source``.
+            ``is_upgraded``, ``largest``, ``backup``, ``is_source`` or
+            ``computing``.
         solution : numpy.ndarray of float, shape (n_columns,)
             Values of the columns.
 
@@ -115,6 +116,7 @@ def compile_model(
         "largest": int(problem.sites["pool"].max() + 1) if len(problem.sites) else 0,
         "backup": len(model.backup),
         "is_source": len(problem.flows),
+        "computing": len(problem.options),
     }
     columns = {name: np.full(size, -1) for name, size in sizes.items()}
     for i, variable in enumerate(form.columns):

@@ -5,7 +5,8 @@ Cost columns of a problem are net present costs of what stands from period 0 on.
 What stands from a later period on costs them times a factor: of the period
 (``periods.capital_factor``), unless table ``capital_factors`` has one of its own
 for the item and the term. Payments per year weigh the present value factor of
-each period.
+each period, and a factor of the site and the term where table ``running_factors``
+has one.
 """
 
 from __future__ import annotations
@@ -117,7 +118,57 @@ def capital_by_period(problem: SitingProblem, name: str) -> np.ndarray:
     numpy.ndarray of float, shape (n_periods, n_rows)
         Paid for what stands from each period on. [money]
     """
-    terms = capital_terms(problem, name)
+    return summed(capital_terms(problem, name))
+
+
+def running_terms(problem: SitingProblem, column: str) -> list[pd.DataFrame]:
+    """
+    Return yearly costs of site options by term, for each period.
+
+    Parameters
+    ----------
+    problem : SitingProblem
+        The problem.
+    column : str
+        ``unit_per_year`` or ``cost_per_it_kw_year``.
+
+    Returns
+    -------
+    list of pandas.DataFrame
+        For each period what is paid in it, as present value; the rows of table
+        ``site_options``, a column per term. [money, money/kW]
+    """
+    table = problem.site_options
+    terms = cost_split("site_options", table).get(column, [])
+    own = problem.running_factors
+    own = own[own["term"].isin(terms)].set_index(["site_id", "term", "period"])
+    worth = problem.periods.set_index("period")["present_value_factor"]
+    found = []
+    for period, years in worth.items():
+        values = table[terms].astype(float) * years
+        for term in terms if len(own) else ():
+            keys = pd.MultiIndex.from_arrays(
+                [table["site_id"], [term] * len(table), [period] * len(table)]
+            )
+            values[term] *= own["factor"].reindex(keys).fillna(1.0).to_numpy()
+        found.append(values)
+    return found
+
+
+def summed(terms: list[pd.DataFrame]) -> np.ndarray:
+    """
+    Return the sum of terms in each period.
+
+    Parameters
+    ----------
+    terms : list of pandas.DataFrame
+        For each period, as from `capital_terms` or `running_terms`.
+
+    Returns
+    -------
+    numpy.ndarray of float, shape (n_periods, n_rows)
+        Sums over the terms.
+    """
     sums: np.ndarray = np.array([each.sum(axis=1).to_numpy() for each in terms])
     return sums.reshape(len(terms), -1)
 

@@ -15,7 +15,7 @@ import pandas as pd
 
 from gridsite.errors import SolveError
 from gridsite.schemas import check_table
-from gridsite.siting.periods import capital_terms
+from gridsite.siting.periods import capital_terms, running_terms, summed
 from gridsite.siting.reduce import split_flows
 from gridsite.siting.splits import cost_split
 
@@ -233,7 +233,8 @@ def cost_terms(
     Returns
     -------
     pandas.Series of float
-        By name of the term; ``x_per_year`` stands as ``x_present``. [money]
+        By name of the term; ``x_per_year`` and ``x_per_it_kw_year`` stand as
+        ``x_present``. [money]
 
     Notes
     -----
@@ -245,10 +246,6 @@ def cost_terms(
     opened = plan.groupby("site_id")["period"].min()
     opened = opened[~opened.index.isin(existing.index[existing > 0])]
     worth = problem.periods.set_index("period")["present_value_factor"]
-    years = plan["count"] * plan["period"].map(worth)
-    options = problem.site_options.set_index(option)
-    at_option = pd.MultiIndex.from_frame(plan[option])
-    running = cost_split("site_options", problem.site_options)["unit_per_year"]
     arcs = problem.arcs[problem.arcs["site_id"].isin(assignment["site_id"])]
     arcs = arcs.set_index([*arc, "period"])
     at_arc = pd.MultiIndex.from_frame(assignment[[*arc, "period"]])
@@ -257,10 +254,13 @@ def cost_terms(
     parts = [
         _capital(problem, "sites", "site_id", opened),
         _capital(problem, "site_options", option, plan.set_index(option)),
-        options.loc[at_option, running].mul(years.to_numpy(), axis=0).sum(),
+        _yearly(problem, "unit_per_year", plan, plan["count"]),
         arcs.loc[at_arc, service].mul(assignment["it_kw"].to_numpy(), axis=0).sum(),
         _capital(problem, "groups", "group_id", onboarded),
     ]
+    if "cost_per_it_kw_year" in problem.site_options:
+        busy = computing_kw(problem, plan, assignment)
+        parts.append(_yearly(problem, "cost_per_it_kw_year", plan, busy))
     if len(problem.upgrades):
         built = upgrades.set_index("upgrade_id")["period"]
         parts.append(_capital(problem, "upgrades", "upgrade_id", built))
@@ -274,6 +274,54 @@ def cost_terms(
     terms = pd.concat([part.rename(_term) for part in parts if len(part)])
     costs: pd.Series[float] = terms.groupby(level=0, sort=False).sum()
     return costs
+
+
+def computing_kw(
+    problem: SitingProblem, plan: pd.DataFrame, assignment: pd.DataFrame
+) -> pd.Series[float]:
+    """
+    Return what computes on the units of each row of a plan.
+
+    Parameters
+    ----------
+    problem : SitingProblem
+        The problem.
+    plan, assignment : pandas.DataFrame
+        Tables of those names.
+
+    Returns
+    -------
+    pandas.Series of float
+        On the index of ``plan``: what is assigned to a site fills the units on
+        which it costs least. [kW]
+    """
+    option = ["site_id", "unit", "port_id"]
+    index = pd.MultiIndex.from_frame(problem.site_options[option])
+    price = summed(running_terms(problem, "cost_per_it_kw_year"))
+    at = index.get_indexer(pd.MultiIndex.from_frame(plan[option]))
+    table = plan.assign(price=price[plan["period"].to_numpy(), at])
+    table = table.sort_values(["site_id", "period", "price", "unit", "port_id"])
+    key = ["site_id", "period"]
+    load = assignment.groupby(key)["it_kw"].sum()
+    own = load.reindex(pd.MultiIndex.from_frame(table[key])).fillna(0.0).to_numpy()
+    before = table.groupby(key)["it_kw"].cumsum() - table["it_kw"]
+    busy = np.clip(own - before, 0.0, table["it_kw"])
+    return pd.Series(busy, index=table.index).reindex(plan.index)
+
+
+def _yearly(
+    problem: SitingProblem, column: str, plan: pd.DataFrame, amount: pd.Series[float]
+) -> pd.Series[float]:
+    """Return a yearly cost of the rows of a plan by term, for an amount of each."""
+    option = ["site_id", "unit", "port_id"]
+    index = pd.MultiIndex.from_frame(problem.site_options[option])
+    by_period = running_terms(problem, column)
+    total = by_period[0].sum() * 0.0
+    for period, prices in enumerate(by_period):
+        now = plan["period"] == period
+        at = index.get_indexer(pd.MultiIndex.from_frame(plan.loc[now, option]))
+        total = total + prices.iloc[at].mul(amount[now].to_numpy(), axis=0).sum()
+    return total
 
 
 def _capital(
@@ -367,4 +415,6 @@ def _term(column: str) -> str:
     """Return the name of a present cost for its column."""
     if column == "cost_per_it_kw":
         return "assignment_present"
-    return column.replace("_per_year", "_present")
+    return column.replace("_per_it_kw_year", "_present").replace(
+        "_per_year", "_present"
+    )

@@ -44,6 +44,7 @@ TABLES = (
     "upgrade_effects",
     "periods",
     "capital_factors",
+    "running_factors",
 )
 
 
@@ -87,7 +88,9 @@ class SitingProblem:
         for added units, ``unit_per_year`` for all. Central sites have the
         ``port_id`` "" and so appear in no row. Units stand from period
         ``available_from`` on, or from ``lead_periods`` of their kind if that is
-        later, and then stay.
+        later, and then stay. An optional column ``cost_per_it_kw_year`` is what a
+        kW that computes on the unit costs a year beyond its arc; at a site the
+        units that cost least compute first. [money/(kW a)]
     units : pandas.DataFrame
         Kinds of unit; central sites use a unit of their own.
     workloads : pandas.DataFrame
@@ -126,6 +129,10 @@ class SitingProblem:
     capital_factors : pandas.DataFrame, optional
         Own factors in place of ``periods.capital_factor`` of an item (unit, site,
         group or upgrade) and a term ("" for all). Default: none.
+    running_factors : pandas.DataFrame, optional
+        What a yearly term of the options of a site (a column that splits
+        ``unit_per_year`` or ``cost_per_it_kw_year``) costs in a period over what it
+        says. Default: 1.
     present_value_factor : float
         Present value of 1 a year over the horizon. [a]
     budget : float, optional
@@ -140,8 +147,9 @@ class SitingProblem:
 
     Notes
     -----
-    Load is positive. Columns that end in ``_capital``, ``_per_year`` or
-    ``_present`` beside a cost column split it into named terms.
+    Load is positive. Columns that end in ``_capital``, ``_per_year``,
+    ``_per_it_kw_year`` or ``_present`` beside a cost column split it into named
+    terms.
     """
 
     sites: pd.DataFrame
@@ -160,6 +168,9 @@ class SitingProblem:
     periods: pd.DataFrame = field(default_factory=lambda: empty_table("periods"))
     capital_factors: pd.DataFrame = field(
         default_factory=lambda: empty_table("capital_factors")
+    )
+    running_factors: pd.DataFrame = field(
+        default_factory=lambda: empty_table("running_factors")
     )
     present_value_factor: float
     budget: float | None = None
@@ -240,6 +251,7 @@ def restrict_sites(problem: SitingProblem, kinds: Iterable[str]) -> SitingProble
         row_coefficients=terms[terms["port_id"].isin(options["port_id"])],
         groups=at_sites(problem.groups),
         capital_factors=own[~gone],
+        running_factors=at_sites(problem.running_factors),
     )
 
 

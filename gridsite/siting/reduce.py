@@ -8,6 +8,11 @@ its flow over its sites is optimal and, as every arc of the pool exists, the
 split that fills the sites one after the other is feasible (`split_flows`). Where
 demand has to be served from one site as a whole, each site is a pool of its own.
 
+*Computing.* Units of a pool may cost more per kW that computes than others. What
+the cheapest costs is put into the flows to the pool, and what others cost more
+stays with them, so that a pool of one kind has nothing of its own. The cheapest
+compute first: in the pool, and so at each of its sites (`split_flows`).
+
 *Options.* At most :math:`\lfloor \text{limit}/\text{rated power} \rfloor` units
 fit below a limit, and more units than the reachable demand needs are never
 worth their cost, unless the grid gains from their draw (negative coefficient).
@@ -68,7 +73,7 @@ class ReducedProblem:
         several alike ones opens up to ``copies`` times.
     options : pandas.DataFrame
         ``site_id, unit, port_id, period, site, pool, limit, rated_kw, it_kw,
-        footprint_m2, own_limit_kw, lower, upper, capital, running, before,
+        footprint_m2, own_limit_kw, lower, upper, capital, running, computing, before,
         paced, each``: between ``lower`` (existing) and ``upper`` units; ``limit`` tells
         connections apart; ``before`` is the same option a period earlier (-1:
         it has only existing units then); ``paced`` options count for the
@@ -161,6 +166,10 @@ def reduce_problem(
     options["pool"] = sites["pool"].to_numpy()[options["site"]]
     arcs["pool"] = sites["pool"].to_numpy()[arcs["site"]]
     flows = arcs.drop_duplicates(["pool", "demand"], ignore_index=True)
+    least = options.groupby("pool")["computing"].min()
+    flows = flows.assign(cost=flows["cost"] + flows["pool"].map(least))
+    own = options["computing"] - options["pool"].map(least)
+    options = options.assign(computing=own.clip(lower=0.0))
     existing = options.groupby("site")["lower"].sum().reindex(sites.index).fillna(0)
     sites["priced"] &= existing == 0
     classes = demands.drop_duplicates("share_class").set_index("share_class")
@@ -220,22 +229,27 @@ def split_flows(
     names.
     """
     options = reduced.options
-    room = np.zeros(len(reduced.sites))
-    np.add.at(room, options["site"], counts * options["it_kw"].to_numpy())
+    power = counts * options["it_kw"].to_numpy()
+    level = options["computing"].to_numpy()
     table = reduced.flows.assign(left=flows)
     table = table[table["left"] > 0.0]
-    arcs = reduced.arcs[room[reduced.arcs["site"]] > 0.0]
+    used = np.zeros(len(reduced.sites))
+    np.add.at(used, options["site"], power)
+    arcs = reduced.arcs[used[reduced.arcs["site"]] > 0.0]
     arcs = arcs.merge(table[["demand", "pool"]], on=["demand", "pool"])
     arcs = arcs.sort_values(["rtt_ms", "demand", "site"], ignore_index=True)
     left = table.set_index(["demand", "pool"])["left"].to_dict()
     taken = np.zeros(len(arcs))
-    keys = zip(arcs["demand"], arcs["pool"], arcs["site"], strict=True)
-    for i, (demand, pool, site) in enumerate(keys):
-        amount = min(left[demand, pool], room[site])
-        if amount > 0.0:
-            taken[i] = amount
-            left[demand, pool] -= amount
-            room[site] -= amount
+    for each in np.unique(level[power > 0.0]):  # units that compute at the least cost
+        room = np.zeros(len(reduced.sites))
+        np.add.at(room, options["site"], np.where(level == each, power, 0.0))
+        keys = zip(arcs["demand"], arcs["pool"], arcs["site"], strict=True)
+        for i, (demand, pool, site) in enumerate(keys):
+            amount = min(left[demand, pool], room[site])
+            if amount > 0.0:
+                taken[i] += amount
+                left[demand, pool] -= amount
+                room[site] -= amount
     arcs["it_kw"] = taken
     return arcs.loc[arcs["it_kw"] > 0.0, ["demand", "site", "it_kw", "rtt_ms"]]
 

@@ -8,7 +8,12 @@ import numpy as np
 import pandas as pd
 
 from gridsite.siting.faults import excluded_pairs
-from gridsite.siting.periods import capital_by_period, telescoped
+from gridsite.siting.periods import (
+    capital_by_period,
+    running_terms,
+    summed,
+    telescoped,
+)
 
 if TYPE_CHECKING:
     from gridsite.siting.problem import SitingProblem
@@ -141,12 +146,20 @@ def option_table(problem: SitingProblem, sites: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         As ``ReducedProblem.options``, without pools and ``before``; ``price``
         is what a unit that stands from the period on costs. [money]
+        ``computing`` is what a kW costs on it beyond its arc. [money/kW]
     """
     own = ["unit", "rated_kw", "it_kw", "footprint_m2", "lead_periods"]
     prices = capital_by_period(problem, "site_options")
     each = problem.site_options.drop(columns=own[1:], errors="ignore")
     each = each.merge(problem.units[own], on="unit")
-    table = _each_period(problem, each, price=prices, capital=telescoped(prices))
+    table = _each_period(
+        problem,
+        each,
+        price=prices,
+        capital=telescoped(prices),
+        running=summed(running_terms(problem, "unit_per_year")),
+        computing=summed(running_terms(problem, "cost_per_it_kw_year")),
+    )
     order = ["period", "site_id", "unit", "port_id"]
     table = table.sort_values(order, ignore_index=True)
     names = pd.Index(sites.loc[sites["period"] == 0, "site_id"])
@@ -165,11 +178,9 @@ def option_table(problem: SitingProblem, sites: pd.DataFrame) -> pd.DataFrame:
         start = np.maximum(table["available_from"], table["lead_periods"])
         upper = upper.where(table["period"] >= start, 0)
     table["upper"] = np.maximum(upper, table["lower"])
-    worth = problem.periods.set_index("period")["present_value_factor"]
-    table["running"] = table["unit_per_year"] * table["period"].map(worth)
     columns = ["site_id", "unit", "port_id", "period", "site", "limit", "rated_kw"]
     columns += ["it_kw", "footprint_m2", "own_limit_kw", "lower", "upper", "capital"]
-    return table[[*columns, "price", "running", "paced"]]
+    return table[[*columns, "price", "running", "computing", "paced"]]
 
 
 def useful_units(

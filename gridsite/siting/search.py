@@ -355,7 +355,7 @@ class Search:
         whole = self.reduced
         pools = whole.options.loc[whole.options["pool"] >= 0, "pool"]
         return bool(
-            pools.is_unique
+            pools.is_unique  # so all compute at the same cost
             and may_leave_out(whole)
             and whole.budget is None
             and whole.upgrades.empty

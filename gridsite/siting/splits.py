@@ -1,8 +1,8 @@
 """
 Cost columns and the terms that split them.
 
-Columns that end in ``_capital``, ``_per_year`` or ``_present`` beside a cost
-column of the contract split it into named terms; they add up to it.
+Columns that end in ``_capital``, ``_per_year``, ``_per_it_kw_year`` or ``_present``
+beside a cost column split it into named terms; they add up to it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,14 @@ import numpy as np
 if TYPE_CHECKING:
     import pandas as pd
 
-#: Contract columns that may be split, with the ending of their terms.
+#: Columns that may be split, with the ending of their terms.
 SPLITS = {
     "sites": {"fixed_capital": "_capital"},
-    "site_options": {"unit_capital": "_capital", "unit_per_year": "_per_year"},
+    "site_options": {
+        "unit_capital": "_capital",
+        "unit_per_year": "_per_year",
+        "cost_per_it_kw_year": "_per_it_kw_year",
+    },
     "arcs": {"cost_per_it_kw": "_present"},
 }
 
@@ -37,7 +41,7 @@ def cost_split(name: str, table: pd.DataFrame) -> dict[str, list[str]]:
     -------
     dict of str to list of str
         Term columns by contract column; the contract column itself where
-        nothing splits it.
+        nothing splits it. A column that the table has not is left out.
 
     Examples
     --------
@@ -50,6 +54,7 @@ def cost_split(name: str, table: pd.DataFrame) -> dict[str, list[str]]:
         column: sorted(c for c in table.columns if c.endswith(end) and c != column)
         or [column]
         for column, end in SPLITS[name].items()
+        if column in table
     }
 
 

@@ -160,7 +160,7 @@ def at_rows(model, rows):  # noqa: ANN201
     cost = _priced(model.rows, rows, plain.cost)
     return Options(
         plain.start, plain.site_end, cost, plain.it_kw, plain.low, plain.high,
-        plain.fixed,
+        plain.fixed, plain.computing,
     )  # fmt: skip
 
 

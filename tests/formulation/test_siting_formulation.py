@@ -5,7 +5,8 @@ The files were written by Pyomo and read line by line against the mathematics in
 `gridsite.siting.formulation`; a changed file is to be read the same way.
 
 Positions: options 0 and 1 are a node and a rack at one connection of building 0,
-option 2 is a hall at the central site 1, option 3 the rack a period later.
+option 2 is a hall at the central site 1, option 3 the rack a period later. What
+computes on the rack costs 0.25 per kW more than on the node.
 Demand 0 is of workload `batch`, which may stay unserved and has a single source; 1
 and 2 are of `web` and have to survive the loss of a site, 1 of a group too. Pool 0 is
 the building, pool 1 central. Upgrades 0 and 1 exclude each other, 2 is upgrade 0 a
@@ -31,6 +32,7 @@ CONSTRAINTS = (
     "cost",
     "demand_met",
     "compute_capacity",
+    "computing_units",
     "open_link",
     "own_limit",
     "site_power",
@@ -96,6 +98,7 @@ def reduced():
                 "each": [2, 1, 3, 2],
                 "capital": [3.0, 7.0, 6.0, 0.0],
                 "running": [0.5, -1.0, 0.0, 0.0],
+                "computing": [0.0, 0.25, 0.0, 0.0],
                 "before": [-1, -1, -1, 1],
                 "paced": [True, True, False, True],
             }
@@ -166,7 +169,7 @@ def test_a_changed_coefficient_is_seen(reduced, tmp_path):
     model = pyo.ConcreteModel()
     formulation._variables(model, reduced)
     model.nothing = pyo.Objective(expr=0.0)
-    reduced.options.loc[1, "it_kw"] = 26.5
+    reduced.options.loc[0, "it_kw"] = 10.5
     formulation.CONSTRAINTS["compute_capacity"](model, reduced)
     written = tmp_path / "compute_capacity.lp"
     model.write(str(written), io_options={"symbolic_solver_labels": True})

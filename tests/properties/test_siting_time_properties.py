@@ -46,6 +46,9 @@ def problems(draw):
         for name in names
     ]
     kinds = [(n, "hall" if n == "central" else pick("node", "rack")) for n in names]
+    if len(names) < 3 and pick(True, False):  # two kinds of unit at one connection
+        kinds = sorted({*kinds, ("b0", "node"), ("b0", "rack")})
+    dear = {u: pick(0.0, 0.0, 1.0, 3.0) for u in UNITS}
     options = [
         {
             "site_id": name,
@@ -57,6 +60,8 @@ def problems(draw):
             "existing_units": pick(0, 0, 0, 0, 1) * min(most, 1),
             "available_from": pick(0, 0, 0, 1) if len(periods) > 1 else 0,
             "own_limit_kw": pick(np.nan, np.nan, 62.0),
+            "energy_per_it_kw_year": dear[unit],
+            "cost_per_it_kw_year": dear[unit],
         }
         for name, unit in kinds
     ]
@@ -151,6 +156,18 @@ def problems(draw):
         for t in periods
         if pick(True, False)
     ]
+    rises = [
+        {
+            "site_id": name,
+            "term": term,
+            "period": t,
+            "factor": pick(0.0, 0.5, 2.0),
+        }
+        for name in names
+        for term in ("unit_per_year", "energy_per_it_kw_year")
+        for t in periods
+        if pick(True, False, False)
+    ]
     return {
         "sites": table(sites, "sites"),
         "site_options": table(options, "site_options"),
@@ -187,6 +204,7 @@ def problems(draw):
             }
         ),
         "capital_factors": table(factors, "capital_factors"),
+        "running_factors": table(rises, "running_factors"),
         "present_value_factor": sum(WORTH[: len(periods)]),
         "budget": pick(None, None, None, 400.0),
     }
@@ -214,6 +232,20 @@ class Ways:
         o = p.site_options.merge(p.units, on="unit")
         self.options, self.old = o, o["existing_units"].to_numpy()
         self.worth = p.periods["present_value_factor"].to_numpy()
+        rise = {(f.site_id, f.term, f.period): f.factor
+                for f in p.running_factors.itertuples()}  # fmt: skip
+
+        def yearly(column, term):
+            return np.array(
+                [
+                    [cost * self.worth[t] * rise.get((site, term, t), 1.0)
+                     for t in range(n)]
+                    for site, cost in zip(o["site_id"], o[column], strict=True)
+                ]
+            )  # fmt: skip
+
+        self.per_unit = yearly("unit_per_year", "unit_per_year")
+        self.per_kw = yearly("cost_per_it_kw_year", "energy_per_it_kw_year")
         own = {
             (f.table, f.item, f.period): f.factor
             for f in p.capital_factors.itertuples()
@@ -277,7 +309,7 @@ class Ways:
         )
 
     def running(self, way):
-        return float(self.options["unit_per_year"].to_numpy() @ way @ self.worth)
+        return float((way * self.per_unit).sum())
 
     def holds(self, way, works):
         draw = way * self.rated
@@ -288,7 +320,11 @@ class Ways:
             if way[mine].sum(axis=0).max(initial=0) > most:
                 return False
         added = np.diff(way, axis=1, prepend=self.old[:, None])[self.built]
-        if (draw.max(axis=1) > self.own).any() or (added.sum(axis=0) > self.rate).any():
+        share = pd.Series(draw.max(axis=1) / self.own)
+        if len(self.p.periods) > 1:
+            share = pd.Series((draw / self.own[:, None])[:, -1])  # units stay
+        place = self.options["site_id"].to_numpy()
+        if share.groupby(place).sum().max() > 1.0 + 1e-12 or (added.sum(axis=0) > self.rate).any():
             return False
         for a, t, headroom, effects in self.rows:
             limit = headroom + sum(
@@ -301,9 +337,10 @@ class Ways:
         return True
 
     def capacity(self, way, t):
-        """Return the IT power of each site in a period."""
+        """Return site, IT power and cost of computing of each option in a period."""
         it_kw = way[:, t] * self.options["it_kw"].to_numpy()
-        return pd.Series(it_kw).groupby(self.options["site_id"].to_numpy()).sum()
+        sites = self.options["site_id"].tolist()
+        return tuple(zip(sites, it_kw.tolist(), self.per_kw[:, t].tolist(), strict=True))
 
 
 def one_site(p):
@@ -314,8 +351,11 @@ def one_site(p):
     return whole.groupby("group_id")["site_id"].agg(list).tolist()
 
 
-def service(p, t, capacity):
+def service(p, t, units):
     """Return the least cost of serving a period's demand, losses survived."""
+    capacity = pd.Series(dtype=float)
+    for site, it_kw, _ in units:
+        capacity[site] = capacity.get(site, 0.0) + it_kw
     key = ["zone_id", "workload"]
     need = p.demand[(p.demand["period"] == t) & (p.demand["demand_it_kw"] > 0.0)]
     need = need.merge(p.workloads, on="workload").reset_index(drop=True)
@@ -334,12 +374,14 @@ def service(p, t, capacity):
     ):
         if (need["redundancy"] >= level).any():
             events += [(level, gone) for gone in sets]
-    width = n + m + n * len(events)
+    width = n + m + n * len(events) + len(units)
     cost = np.zeros(width)
+    cost[width - len(units) :] = [each for _, _, each in units]
     cost[:n] = arcs["cost_per_it_kw"]
     cost[n : n + m] = need["unserved_cost"].fillna(0.0) * share
     high = np.full(width, np.inf)
     high[n : n + m] = np.where(need["unserved_cost"].isna(), 0.0, np.inf)
+    high[width - len(units) :] = [it_kw for _, it_kw, _ in units]
     equal, below, limit = np.zeros((m, width)), [], []
     of = [
         (arcs[key] == d).all(axis=1).to_numpy()
@@ -351,8 +393,9 @@ def service(p, t, capacity):
     for s in p.sites["site_id"]:
         line = np.zeros(width)
         line[:n] = arcs["site_id"] == s
+        line[width - len(units) :] = [-1.0 * (site == s) for site, _, _ in units]
         below.append(line)
-        limit.append(capacity.get(s, 0.0))
+        limit.append(0.0)
     for w in p.workloads.itertuples():
         line = np.zeros(width)
         mine = (arcs["workload"] == w.workload).to_numpy()
@@ -442,7 +485,7 @@ def enumerate_plans(p):
                 continue
             cost = capital + judge.running(way)
             for t, capacity in enumerate(parts):
-                key = (t, tuple(capacity))
+                key = (t, capacity)
                 if key not in known:
                     known[key] = service(p, t, capacity)
                 cost += known[key]
