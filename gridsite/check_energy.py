@@ -66,23 +66,26 @@ def energy_bill(
         and added up by step, and whether they agree to the cent. [money]
     """
     billed = dict.fromkeys(_TERMS, 0.0)
-    places: dict[str, _Place] = {}
+    places: dict[tuple[str, str], _Place] = {}
+    money, periods = config.economics, config.periods
     for _, row in _draws(config, results).iterrows():
-        owner = str(row["owner"])
-        if owner not in places:
-            places[owner] = _Place(config, path, time, owner)
-        place, worth = places[owner], _worth(config, int(row["period"]))
+        key, period = (str(row["owner"]), str(row["unit"])), int(row["period"])
+        if key not in places:
+            places[key] = _Place(config, path, time, *key)
+        place, worth = places[key], _worth(config, period)
         kwh = row["it_kw"] * place.pue * 8760.0 / len(time) * worth
         energy = float((kwh * place.price).sum())
-        money = config.economics
+        energy *= _value(place.curve or periods.energy_price_factor, period)
         billed["energy"] += energy
         billed["losses"] += place.loss_share * energy
-        billed["carbon"] += (
-            float((kwh * place.grams).sum()) / 1e6 * money.carbon_price_per_t
-        )
+        tonnes = float((kwh * place.grams).sum()) / 1e6
+        tonnes *= _value(periods.carbon_factor, period)
+        price = money.carbon_price_per_t * _value(periods.carbon_price_factor, period)
+        billed["carbon"] += tonnes * price
         litres = float(kwh.sum()) * place.litres
         billed["water"] += litres / 1e3 * money.water_price_per_m3
-        billed["demand charge"] += row["rated_kw"] * place.charge * worth
+        charge = place.charge * _value(periods.demand_charge_factor, period)
+        billed["demand charge"] += row["rated_kw"] * charge * worth
     costs = pd.DataFrame(results.costs)
     told = {
         kind: float(costs.loc[costs["term"].isin(terms), "present_cost"].sum())
@@ -96,7 +99,7 @@ def energy_bill(
 
 
 def _draws(config: StudyConfig, results: Results) -> pd.DataFrame:
-    """Return computing power that runs and what stands, by owner and period. [kW]"""
+    """Return what computes and what stands, by owner, unit and period. [kW]"""
     sites, plan, flow = results.sites, results.plan, results.assignment
     if sites is None or plan is None or flow is None:
         msg = "the run has no plan; name the folder of a study"
@@ -107,13 +110,24 @@ def _draws(config: StudyConfig, results: Results) -> pd.DataFrame:
         for c in config.central if kind == "central" else []:
             if name == c.site_id or name.startswith(f"{c.site_id} to "):  # a size
                 owner[name] = f"central {c.site_id}"
-    keys = ["owner", "period"]
     idle, busy = config.economics.idle_share, config.economics.utilisation
-    plan = plan.assign(owner=plan["site_id"].map(owner))
-    stands = plan.groupby(keys)[["it_kw", "rated_kw"]].sum()
-    served = flow.assign(owner=flow["site_id"].map(owner)).groupby(keys)["it_kw"].sum()
-    run = served.reindex(stands.index).fillna(0.0) * (1.0 - idle) * busy
-    return stands.assign(it_kw=stands["it_kw"] * idle + run).reset_index()
+    pue = {unit.unit: unit.pue for unit in config.units}
+    left = flow.groupby(["site_id", "period"])["it_kw"].sum().to_dict()
+    plan = plan.assign(owner=plan["site_id"].map(owner), pue=plan["unit"].map(pue))
+    plan = plan.sort_values("pue", kind="stable")  # the least PUE computes first
+    runs = []
+    for site, period, it_kw in plan[["site_id", "period", "it_kw"]].to_numpy():
+        runs.append(min(it_kw, left.get((site, period), 0.0)))
+        left[site, period] = left.get((site, period), 0.0) - runs[-1]
+    drawn = plan["it_kw"] * idle + np.array(runs) * (1.0 - idle) * busy
+    keys = ["owner", "unit", "period"]
+    table = plan.assign(it_kw=drawn).groupby(keys)[["it_kw", "rated_kw"]].sum()
+    return table.reset_index()
+
+
+def _value(curve: list[float], period: int) -> float:
+    """Return the value of a curve in a period; 1 where it has none."""
+    return curve[period] if curve else 1.0
 
 
 class _Place:
@@ -125,8 +139,10 @@ class _Place:
         path: GetPath,
         time: pd.DatetimeIndex,
         owner: str,
+        unit: str,
     ) -> None:
         self.config, self.path, self.time = config, path, time
+        self.unit, self.curve = unit, list[float]()
         for site in config.central:
             if owner == f"central {site.site_id}":
                 self._central(site)
@@ -145,7 +161,8 @@ class _Place:
 
     def _building(self, utility: UtilitySection | None) -> None:
         money, ambient = self.config.economics, self.config.ambient
-        self.pue = np.full(len(self.time), self.config.units[0].pue)
+        own_pue = next(u.pue for u in self.config.units if u.unit == self.unit)
+        self.pue = np.full(len(self.time), own_pue)
         if ambient is not None and ambient.pue:
             self.pue = self._pue(ambient.file, ambient.pue)
         self.loss_share, self.litres = money.loss_share, money.water_l_per_kwh
@@ -158,6 +175,7 @@ class _Place:
             self.price, self.charge = self._tariff(utility.tariff, 0.0, 0.0)
         else:
             if utility.energy_price_per_kwh is not None:
+                self.curve = []
                 self.price = np.full(len(self.time), utility.energy_price_per_kwh)
             if utility.demand_charge_per_kw_year is not None:
                 self.charge = utility.demand_charge_per_kw_year
@@ -192,6 +210,7 @@ class _Place:
         if name is None:
             return np.full(len(self.time), price), charge
         tariff = next(t for t in self.config.tariffs if t.name == name)
+        self.curve = tariff.energy_price_factor
         year = sum(
             tariff.demand_charge_per_kw_month
             + sum(

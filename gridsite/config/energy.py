@@ -42,6 +42,7 @@ class TariffSection(Section):
     energy_price_per_kwh: NotNegative | None = None
     zone: str = "UTC"
     windows: list[WindowSection] = []
+    energy_price_factor: list[NotNegative] = []
     demand_charge_per_kw_month: NotNegative = 0.0
 
     @model_validator(mode="after")

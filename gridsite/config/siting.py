@@ -239,6 +239,10 @@ class PeriodsSection(Section):
     background_factor: list[Positive] = []
     it_price_factor: list[Positive] = []
     infrastructure_price_factor: list[Positive] = []
+    energy_price_factor: list[NotNegative] = []
+    demand_charge_factor: list[NotNegative] = []
+    carbon_factor: list[NotNegative] = []
+    carbon_price_factor: list[NotNegative] = []
     max_added_units: list[NotNegative] = []
 
     @model_validator(mode="after")

@@ -110,6 +110,14 @@ class StudyConfig(RatingConfig):
     @model_validator(mode="after")
     def _tariffs_and_regions_are_known(self) -> Self:
         names = [t.name for t in self.tariffs]
+        for tariff in self.tariffs:
+            given, count = len(tariff.energy_price_factor), self.periods.count
+            if given not in (0, count):
+                msg = (
+                    f"tariff {tariff.name!r}: energy_price_factor has {given} value(s) "
+                    f"for {count} period(s); give one for each"
+                )
+                raise ValueError(msg)
         for place in (self.economics, *self.utilities, *self.central):
             if place.tariff is not None and names.count(place.tariff) != 1:
                 msg = f"tariff {place.tariff!r} is not one of tariffs {names}; name one"
@@ -163,11 +171,6 @@ class StudyConfig(RatingConfig):
 
     @model_validator(mode="after")
     def _units_agree(self) -> Self:
-        for name in ("pue", "power_factor"):
-            values = sorted({getattr(unit, name) for unit in self.units})
-            if len(values) > 1:
-                msg = f"units: {name} differs ({values}); give all units the same"
-                raise ValueError(msg)
         phases = {unit.phases for unit in self.units}
         if len(phases) > 1 and phases.intersection(_ANY_PHASE):
             msg = (

@@ -78,7 +78,9 @@ def recomputed_cost(
         if option is None or row["period"] not in worth:
             return float("nan")
         for term in _terms(option, "unit_per_year", "_per_year"):
-            total += row["count"] * option[term] * worth[row["period"]] * rise(row, term)
+            total += (
+                row["count"] * option[term] * worth[row["period"]] * rise(row, term)
+            )
     for (site, period), units in _by_site(plan, options, rise).items():
         now = (assignment["site_id"] == site) & (assignment["period"] == period)
         load = float(assignment.loc[now, "it_kw"].sum())

@@ -31,6 +31,7 @@ def unit_cost_terms(
     options: pd.DataFrame,
     economics: Economics,
     *,
+    utilisation: float = 1.0,
     idle_share: float = 0.0,
     carbon_price_per_tonne: float = 0.0,
     water_price_per_m3: float = 0.0,
@@ -49,9 +50,13 @@ def unit_cost_terms(
         ``maintenance_per_year`` [money/a]; where there are such costs,
         ``transport_price`` [money] with ``transport_life_years`` [a],
         ``demand_charge_per_year`` [money/a], and of the energy of idle draw
-        ``loss_share``, ``carbon_kg_per_kwh`` and ``water_l_per_kwh``.
+        ``loss_share``, ``carbon_kg_per_kwh`` and ``water_l_per_kwh``; and
+        ``arc_pue``, the PUE with which `arc_cost_terms` prices what is assigned to
+        the site, the least of its units [-].
     economics : Economics
         Horizon and discount rate.
+    utilisation : float, default 1.0
+        Mean load of what is assigned, as a share of its IT power. [-]
     idle_share : float, default 0.0
         Draw of a unit with nothing assigned, as a share of full load. [-]
     carbon_price_per_tonne : float, default 0.0
@@ -67,14 +72,16 @@ def unit_cost_terms(
         cost, [money]), ``idle_energy_per_year``, where their columns are there
         ``idle_losses_per_year``, ``idle_carbon_per_year`` and
         ``idle_water_per_year``, and ``unit_per_year``, the sum of the per-year
-        terms [money/a].
+        terms [money/a]. Where a ``pue`` is above ``arc_pue``, also what a kW that
+        computes costs more than its arc says: ``energy_per_it_kw_year`` and so on,
+        and their sum ``cost_per_it_kw_year`` [money/(kW a)].
 
     Raises
     ------
     DataError
         If a column is missing or empty.
     ConfigError
-        If ``idle_share`` is outside [0, 1].
+        If a share is outside [0, 1].
 
     Notes
     -----
@@ -86,6 +93,7 @@ def unit_cost_terms(
     needed += [f"{part}_{what}" for part in parts for what in ("price", "life_years")]
     _require(options, needed, "options")
     _check_share("idle_share", idle_share)
+    _check_share("utilisation", utilisation)
     result = options.copy()
     for part in parts:
         result[f"{part}_capital"] = present_capital(
@@ -94,15 +102,23 @@ def unit_cost_terms(
     result["unit_capital"] = result[[f"{part}_capital" for part in parts]].sum(axis=1)
     idle_kwh = idle_share * options["it_kw"] * options["pue"] * HOURS_PER_YEAR
     per_year = ["host_per_year", "maintenance_per_year"]
+    more_kwh = options["pue"] - options.get("arc_pue", options["pue"])
+    more_kwh *= (1.0 - idle_share) * utilisation * HOURS_PER_YEAR
+    computing = []
     for kind, price in _energy(
         options, carbon_price_per_tonne, water_price_per_m3
     ).items():
+        if more_kwh.any():
+            result[f"{kind}_per_it_kw_year"] = more_kwh * price
+            computing.append(f"{kind}_per_it_kw_year")
         result[f"idle_{kind}_per_year"] = idle_kwh * price
         per_year.append(f"idle_{kind}_per_year")
     if "demand_charge_per_year" in options:
         _require(options, ["demand_charge_per_year"], "options")
         per_year.append("demand_charge_per_year")
     result["unit_per_year"] = result[per_year].sum(axis=1)
+    if computing:
+        result["cost_per_it_kw_year"] = result[computing].sum(axis=1)
     return result
 
 

@@ -229,11 +229,8 @@ def _money_faults(problem: SitingProblem) -> list[str]:
         faults += split_faults(name, getattr(problem, name))
     options = problem.site_options
     each = options.get("cost_per_it_kw_year", pd.Series(dtype=float))
-    if not each.between(0.0, np.inf, inclusive="left").all():
-        faults.append(
-            "table 'site_options': cost_per_it_kw_year must be 0 or more; put what all "
-            "units of a site have in common into the cost of its arcs"
-        )
+    if not np.isfinite(each).all():
+        faults.append("table 'site_options': cost_per_it_kw_year must be given for all")
     split = cost_split("site_options", options)
     terms = [t for c in split if c != "unit_capital" for t in split[c]]
     unknown = problem.running_factors["term"]

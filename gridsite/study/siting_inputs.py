@@ -28,6 +28,8 @@ from gridsite.study.siting_time import (
     factor_rows,
     over_periods,
     period_rows,
+    price_factors,
+    running_rows,
     upgrade_rows,
 )
 
@@ -51,7 +53,7 @@ class SitingInputs:
         The study.
     units, workloads, sites, site_options, demand, arcs : pandas.DataFrame
         Contracts of those names; ``sites`` has geometry.
-    groups, upgrades, periods, capital_factors : pandas.DataFrame
+    groups, upgrades, periods, capital_factors, running_factors : pandas.DataFrame
         Contracts of those names.
     zones : geopandas.GeoDataFrame
         Demand zones.
@@ -71,6 +73,7 @@ class SitingInputs:
     upgrades: pd.DataFrame
     periods: pd.DataFrame
     capital_factors: pd.DataFrame
+    running_factors: pd.DataFrame
     present_value_factor: float
 
     def problem(
@@ -109,6 +112,7 @@ class SitingInputs:
             upgrade_effects=effects if upgrade_effects is None else upgrade_effects,
             periods=self.periods,
             capital_factors=self.capital_factors,
+            running_factors=self.running_factors,
             present_value_factor=self.present_value_factor,
             budget=self.config.economics.budget,
         )
@@ -210,6 +214,7 @@ def siting_inputs(
     options = unit_cost_terms(
         options,
         economics,
+        utilisation=config.economics.utilisation,
         idle_share=config.economics.idle_share,
         carbon_price_per_tonne=config.economics.carbon_price_per_t,
         water_price_per_m3=config.economics.water_price_per_m3,
@@ -222,7 +227,8 @@ def siting_inputs(
     arcs = arc_rows(config, zones, workloads, sites, economics)
     periods = period_rows(config, economics)
     demand = _with_areas(config, demand, zones, areas)
-    demand, arcs = over_periods(config, periods, demand, arcs)
+    factors = price_factors(config, pd.DataFrame(sites))
+    demand, arcs = over_periods(config, periods, demand, arcs, factors)
     return SitingInputs(
         config=config,
         units=unit_rows(config),
@@ -238,6 +244,7 @@ def siting_inputs(
         capital_factors=factor_rows(
             config, economics, options, pd.DataFrame(sites), services
         ),
+        running_factors=running_rows(options, factors),
         present_value_factor=economics.present_value_factor,
     )
 

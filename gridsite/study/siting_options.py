@@ -180,6 +180,7 @@ def central_options(config: StudyConfig) -> pd.DataFrame:
             "own_limit_kw": np.nan,
             "it_kw": central.block_kw,
             "pue": central.pue,
+            "arc_pue": central.pue,
             "tariff_per_kwh": central.energy_price_per_kwh,
             "loss_share": central.loss_share,
             "carbon_kg_per_kwh": central.carbon_g_per_kwh / 1e3,
@@ -217,11 +218,29 @@ def _wait_months(central: CentralSection) -> float:
     return max(central.lead_months, central.power_wait_months)
 
 
+def least_pue(config: StudyConfig) -> float:
+    """
+    Return the PUE with which what is assigned to buildings is priced.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+
+    Returns
+    -------
+    float
+        The least of its units; what others need more is their own cost. [-]
+    """
+    return min(unit.pue for unit in config.units)
+
+
 def _unit_prices(config: StudyConfig, unit: UnitSection) -> dict[str, float]:
     economics = config.economics
     return {
         "it_kw": unit.it_kw,
         "pue": unit.pue,
+        "arc_pue": least_pue(config),
         "it_hardware_price": unit.it_capital,
         "it_hardware_life_years": unit.it_life_years,
         "infrastructure_price": unit.infrastructure_capital,

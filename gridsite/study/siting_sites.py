@@ -12,6 +12,7 @@ from gridsite.errors import ConfigError
 from gridsite.places import access_times_ms, latency_arcs
 from gridsite.siting import arc_cost_terms, site_cost_terms
 from gridsite.study.siting_groups import utility_terms
+from gridsite.study.siting_options import least_pue
 
 if TYPE_CHECKING:
     from gridsite.config import StudyConfig
@@ -189,7 +190,7 @@ def arc_rows(
     allowed = [(w.workload, k) for w in config.workloads for k in w.site_kinds]
     arcs = arcs[pairs.isin(allowed)]
     central = {c.site_id: c for c in config.central}
-    pue = max(unit.pue for unit in config.units)
+    pue = least_pue(config)
     places = pd.DataFrame(
         {
             "pue": [central[s].pue if s in central else pue for s in sites["site_id"]],

@@ -121,7 +121,11 @@ def factor_rows(
 
 
 def over_periods(
-    config: StudyConfig, periods: pd.DataFrame, demand: pd.DataFrame, arcs: pd.DataFrame
+    config: StudyConfig,
+    periods: pd.DataFrame,
+    demand: pd.DataFrame,
+    arcs: pd.DataFrame,
+    factors: dict[str, pd.DataFrame],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """
     Return demand and arcs for each period.
@@ -134,6 +138,8 @@ def over_periods(
         From `period_rows`.
     demand, arcs : pandas.DataFrame
         Contracts of those names, of period 0; costs are over the horizon.
+    factors : dict of str to pandas.DataFrame
+        From `price_factors`.
 
     Returns
     -------
@@ -142,8 +148,6 @@ def over_periods(
     arcs : pandas.DataFrame
         Costs are those of each period.
     """
-    if len(periods) == 1:
-        return demand, arcs
     growth = list(config.periods.demand_factor) or [1.0] * len(periods)
     worth = periods["present_value_factor"] / periods["present_value_factor"].sum()
     names = arcs.columns.astype(str)
@@ -156,8 +160,101 @@ def over_periods(
     for t in periods["period"]:
         part = arcs.assign(period=t)
         part[costs] = part[costs] * float(worth[t])
+        for kind, factor in factors.items():
+            if f"{kind}_present" in part:
+                part[f"{kind}_present"] *= part["site_id"].map(factor[t]).to_numpy()
+        if factors:
+            terms = part.columns[part.columns.str.endswith("_present")]
+            part["cost_per_it_kw"] = part[terms].sum(axis=1)
         again.append(part)
     return pd.concat(more, ignore_index=True), pd.concat(again, ignore_index=True)
+
+
+def price_factors(config: StudyConfig, sites: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """
+    Return what yearly costs are in each period over what the study says.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study, with its sized central sites.
+    sites : pandas.DataFrame
+        Contract ``sites``.
+
+    Returns
+    -------
+    dict of str to pandas.DataFrame
+        By kind of cost (``energy``, ``losses``, ``carbon``, ``demand_charge``) a row
+        per site and a column per period; kinds that never change are left out. [-]
+    """
+    periods = config.periods
+    flat = np.ones(periods.count)
+
+    def curve(values: Sequence[float]) -> np.ndarray:
+        return np.array(values, dtype=float) if values else flat
+
+    usual = curve(periods.energy_price_factor)
+    curves = {t.name: t.energy_price_factor for t in config.tariffs}
+    own = {c.site_id: curve(curves.get(c.tariff or "", [])) for c in config.central
+           if curves.get(c.tariff or "")}  # fmt: skip
+    of_utility = {
+        name: curve(curves.get(_tariff_of(config, name) or "", []) or list(usual))
+        for name in sites["utility"].unique()
+    }
+    energy = [
+        own.get(site, usual) if kind == "central" else of_utility[utility]
+        for site, kind, utility in sites[["site_id", "kind", "utility"]].to_numpy()
+    ]
+    carbon = curve(periods.carbon_factor) * curve(periods.carbon_price_factor)
+    found = {
+        "energy": np.array(energy),
+        "losses": np.array(energy),
+        "carbon": np.tile(carbon, (len(sites), 1)),
+        "demand_charge": np.tile(curve(periods.demand_charge_factor), (len(sites), 1)),
+    }
+    return {
+        kind: pd.DataFrame(values, index=pd.Index(sites["site_id"]))
+        for kind, values in found.items()
+        if (values != 1.0).any()
+    }
+
+
+def running_rows(
+    options: pd.DataFrame, factors: dict[str, pd.DataFrame]
+) -> pd.DataFrame:
+    """
+    Return what yearly terms of options cost in each period over what they say.
+
+    Parameters
+    ----------
+    options : pandas.DataFrame
+        Contract ``site_options``, with its terms.
+    factors : dict of str to pandas.DataFrame
+        From `price_factors`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Contract ``running_factors``.
+    """
+    parts = []
+    for kind, factor in factors.items():
+        names = (f"idle_{kind}_per_year", f"{kind}_per_year", f"{kind}_per_it_kw_year")
+        table = factor.rename_axis("site_id").reset_index()
+        table = table.melt("site_id", var_name="period", value_name="factor")
+        parts += [table.assign(term=name) for name in names if name in options]
+    if not parts:
+        return empty_table("running_factors")
+    every = pd.concat(parts, ignore_index=True)
+    return every[["site_id", "term", "period", "factor"]]
+
+
+def _tariff_of(config: StudyConfig, utility: str) -> str | None:
+    """Return the tariff of buildings of a utility, "" for none of them."""
+    for own in config.utilities:
+        if own.name == utility and (own.tariff or own.energy_price_per_kwh is not None):
+            return own.tariff
+    return config.economics.tariff
 
 
 def upgrade_rows(

@@ -165,15 +165,18 @@ def _energy(inputs: SitingInputs, plan: Plan) -> dict[str, float]:
     idle, busy = economics.idle_share, economics.utilisation
     sites = inputs.sites.set_index("site_id")
     at = last_period(plan.plan).merge(inputs.units[["unit", "pue"]], on="unit")
-    idle_kw = (at["it_kw"] * at["pue"]).groupby(at["site_id"]).sum() * idle
+    at = at.sort_values(["site_id", "pue"])  # the least PUE computes first
     served = last_period(plan.assignment).groupby("site_id")["it_kw"].sum()
-    pue = at.groupby("site_id")["pue"].mean()
-    kw = idle_kw.add(served * pue * (1.0 - idle) * busy, fill_value=0.0)
-    mwh = kw * HOURS_PER_YEAR / 1e3
+    before = at.groupby("site_id")["it_kw"].cumsum() - at["it_kw"]
+    runs = np.clip(at["site_id"].map(served).fillna(0.0) - before, 0.0, at["it_kw"])
+    kw = (at["it_kw"] * idle + runs * (1.0 - idle) * busy) * at["pue"]
+    mwh = kw.groupby(at["site_id"]).sum() * HOURS_PER_YEAR / 1e3
+    cleaner = inputs.config.periods.carbon_factor or [1.0]
     by_site = sites.reindex(mwh.index)
     return {
         "energy_mwh_per_year": float(mwh.sum()),
-        "carbon_t_per_year": float((mwh * by_site["carbon_g_per_kwh"]).sum() / 1e3),
+        "carbon_t_per_year": cleaner[-1]
+        * float((mwh * by_site["carbon_g_per_kwh"]).sum() / 1e3),
         "water_m3_per_year": float((mwh * by_site["water_l_per_kwh"]).sum()),
     }
 

@@ -324,7 +324,10 @@ class Ways:
         if len(self.p.periods) > 1:
             share = pd.Series((draw / self.own[:, None])[:, -1])  # units stay
         place = self.options["site_id"].to_numpy()
-        if share.groupby(place).sum().max() > 1.0 + 1e-12 or (added.sum(axis=0) > self.rate).any():
+        if (
+            share.groupby(place).sum().max() > 1.0 + 1e-12
+            or (added.sum(axis=0) > self.rate).any()
+        ):
             return False
         for a, t, headroom, effects in self.rows:
             limit = headroom + sum(
@@ -340,7 +343,9 @@ class Ways:
         """Return site, IT power and cost of computing of each option in a period."""
         it_kw = way[:, t] * self.options["it_kw"].to_numpy()
         sites = self.options["site_id"].tolist()
-        return tuple(zip(sites, it_kw.tolist(), self.per_kw[:, t].tolist(), strict=True))
+        return tuple(
+            zip(sites, it_kw.tolist(), self.per_kw[:, t].tolist(), strict=True)
+        )
 
 
 def one_site(p):
