@@ -19,8 +19,10 @@ CENTRAL = (
 )
 ECONOMICS = (
     "building_energy_price_per_kwh = 0.38",
-    "building_energy_price_per_kwh = 0.38\ndemand_charge_per_kw_year = 20.0\n"
-    "carbon_price_per_t = 80.0\nloss_share = 0.05",
+    """building_energy_price_per_kwh = 0.38
+demand_charge_per_kw_year = 20.0
+carbon_price_per_t = 80.0
+loss_share = 0.05""",
 )
 SECTIONS = """
 [periods]

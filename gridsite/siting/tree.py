@@ -125,7 +125,7 @@ class Tree:
                 self._close(cut)
                 self._decide(least, prices, value)
             else:
-                self._try(rounded(self.relaxation, least, most, prices))
+                self._guess(rounded(self.relaxation, least, most, prices), prices)
                 at, split = _split(self.relaxation, least, most, prices)
                 self._close(cut)
                 for low, high in ((least[at], split), (split + 1, most[at])):
@@ -145,6 +145,12 @@ class Tree:
         if not self.relaxation.keeps_rows(counts):
             value = np.inf
         self._close(value)
+
+    def _guess(self, counts: np.ndarray, prices: Prices) -> None:
+        """Price counts where the prices of the node do not tell that they are worse."""
+        node = self.relaxation.within(counts, counts)
+        if node.bound(prices.demand, prices.rows) < self.upper:
+            self._try(counts)
 
     def _try(self, counts: np.ndarray) -> tuple[float, np.ndarray]:
         """Price counts and keep them if they are the best."""
