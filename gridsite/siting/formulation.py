@@ -30,7 +30,8 @@ whether a single-source demand is served by flow :math:`k`.
       + \sum_u \text{capital}_u w_u
       + \sum_m \bigl(\text{capital}_m (n_m - \text{existing}_m)
       + \text{running}_m n_m\bigr) \\
-      & + \sum_k \text{cost}_k x_k + \sum_m \text{computing}_m r_m + \sum_d \text{unserved cost}_d s_d \\
+      & + \sum_k \text{cost}_k x_k + \sum_m \text{computing}_m r_m
+      + \sum_d \text{unserved cost}_d s_d \\
     \text{demand met:}\; & \sum_{k \in d} x_k + s_d = \text{demand}_d \\
     \text{compute capacity:}\; &
       \sum_{k \in p} x_k \le \sum_{m \in p} \text{it}_m n_m \quad

@@ -37,12 +37,12 @@ from gridsite.siting.highs import Answer, HighsWorker, fix_integers, shared_work
 from gridsite.siting.plan import (
     Plan,
     assignment_table,
-    cost_terms,
     plan_table,
     served_share,
     unserved_table,
     upgrade_table,
 )
+from gridsite.siting.plan_costs import cost_terms
 from gridsite.siting.problem import SitingProblem, add_rows, with_single_source
 from gridsite.siting.reduce import reduce_problem
 from gridsite.siting.search import Search

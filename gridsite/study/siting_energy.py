@@ -72,6 +72,12 @@ def with_energy(
     """
     pue = _pue_of_units(config, path, time)
     notes = [] if pue is None else [_told("units", pue)]
+    factors = sorted({unit.power_factor for unit in config.units})
+    if len(factors) > 1:
+        notes.append(
+            f"units have power factors of {', '.join(f'{f:g}' for f in factors)}; the "
+            f"grid is rated, bounded and replayed with all at {factors[0]:g}"
+        )
     of_buildings = np.ones(len(time)) if pue is None else pue
 
     def energy(place: PlaceSection, pue: Floats, price: str) -> dict[str, Any]:

@@ -190,6 +190,23 @@ def utility_terms(config: StudyConfig, name: str) -> UtilityTerms:
     return UtilityTerms(**usual | {k: v for k, v in given.items() if v is not None})
 
 
+def least_pue(config: StudyConfig) -> float:
+    """
+    Return the PUE with which what is assigned to buildings is priced.
+
+    Parameters
+    ----------
+    config : StudyConfig
+        The study.
+
+    Returns
+    -------
+    float
+        The least of its units; what others need more is their own cost. [-]
+    """
+    return min(unit.pue for unit in config.units)
+
+
 def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
     """
     Return the groups of a study's sites.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gridsite.feeder.candidate_ports import CANDIDATE
 from gridsite.hosting.phases import CHOSEN
-from gridsite.study.siting_groups import utility_terms
+from gridsite.study.siting_groups import least_pue, utility_terms
 from gridsite.study.siting_time import lead_periods
 
 if TYPE_CHECKING:
@@ -216,23 +216,6 @@ def _block(central: CentralSection) -> str:
 def _wait_months(central: CentralSection) -> float:
     """Return the time until a central site stands and has power. [months]"""
     return max(central.lead_months, central.power_wait_months)
-
-
-def least_pue(config: StudyConfig) -> float:
-    """
-    Return the PUE with which what is assigned to buildings is priced.
-
-    Parameters
-    ----------
-    config : StudyConfig
-        The study.
-
-    Returns
-    -------
-    float
-        The least of its units; what others need more is their own cost. [-]
-    """
-    return min(unit.pue for unit in config.units)
 
 
 def _unit_prices(config: StudyConfig, unit: UnitSection) -> dict[str, float]:

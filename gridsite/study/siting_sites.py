@@ -11,8 +11,7 @@ import pandas as pd
 from gridsite.errors import ConfigError
 from gridsite.places import access_times_ms, latency_arcs
 from gridsite.siting import arc_cost_terms, site_cost_terms
-from gridsite.study.siting_groups import utility_terms
-from gridsite.study.siting_options import least_pue
+from gridsite.study.siting_groups import least_pue, utility_terms
 
 if TYPE_CHECKING:
     from gridsite.config import StudyConfig

@@ -354,11 +354,12 @@ class Study:
 
     def power_factor(self) -> float:
         """
-        Return the one power factor of the study's units.
+        Return the power factor with which the grid sees all of the study's units.
 
         Returns
         -------
         float
-            Lagging. [-]
+            The least of them, lagging: the safe side for those that have a better
+            one. [-]
         """
-        return self.config.units[0].power_factor
+        return min(unit.power_factor for unit in self.config.units)

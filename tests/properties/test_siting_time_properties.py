@@ -358,9 +358,8 @@ def one_site(p):
 
 def service(p, t, units):
     """Return the least cost of serving a period's demand, losses survived."""
-    capacity = pd.Series(dtype=float)
-    for site, it_kw, _ in units:
-        capacity[site] = capacity.get(site, 0.0) + it_kw
+    stands = pd.DataFrame(units, columns=["site_id", "it_kw", "cost"])
+    capacity = stands.groupby("site_id")["it_kw"].sum()
     key = ["zone_id", "workload"]
     need = p.demand[(p.demand["period"] == t) & (p.demand["demand_it_kw"] > 0.0)]
     need = need.merge(p.workloads, on="workload").reset_index(drop=True)
@@ -380,13 +379,10 @@ def service(p, t, units):
         if (need["redundancy"] >= level).any():
             events += [(level, gone) for gone in sets]
     width = n + m + n * len(events) + len(units)
-    cost = np.zeros(width)
-    cost[width - len(units) :] = [each for _, _, each in units]
-    cost[:n] = arcs["cost_per_it_kw"]
-    cost[n : n + m] = need["unserved_cost"].fillna(0.0) * share
-    high = np.full(width, np.inf)
-    high[n : n + m] = np.where(need["unserved_cost"].isna(), 0.0, np.inf)
-    high[width - len(units) :] = [it_kw for _, it_kw, _ in units]
+    soft, after = need["unserved_cost"].fillna(0.0) * share, np.zeros(n * len(events))
+    cost = np.concatenate([arcs["cost_per_it_kw"], soft, after, stands["cost"]])
+    high = np.where(need["unserved_cost"].isna(), 0.0, np.inf)
+    high = np.concatenate([np.full(n, np.inf), high, after + np.inf, stands["it_kw"]])
     equal, below, limit = np.zeros((m, width)), [], []
     of = [
         (arcs[key] == d).all(axis=1).to_numpy()
@@ -398,7 +394,7 @@ def service(p, t, units):
     for s in p.sites["site_id"]:
         line = np.zeros(width)
         line[:n] = arcs["site_id"] == s
-        line[width - len(units) :] = [-1.0 * (site == s) for site, _, _ in units]
+        line[width - len(units) :] = -1.0 * (stands["site_id"] == s)
         below.append(line)
         limit.append(0.0)
     for w in p.workloads.itertuples():
