@@ -66,7 +66,7 @@ def positions(keys: pd.Series[Any]) -> dict[Any, list[int]]:
     dict
         Lists of int by key.
     """
-    return {k: list(at) for k, at in keys.groupby(keys).indices.items()}
+    return {k: at.tolist() for k, at in keys.groupby(keys).indices.items()}
 
 
 def packing(

@@ -97,9 +97,9 @@ def _share_within_target(model: pyo.ConcreteModel, problem: ReducedProblem) -> N
 
 def _local_share(model: pyo.ConcreteModel, problem: ReducedProblem) -> None:
     """Serve enough of each zone's demand within its own area."""
-    members = positions(problem.flows["demand"])
-    local = problem.flows["local"].tolist()
     least = problem.demands["local_share"].tolist()
+    members = positions(problem.flows["demand"]) if any(least) else {}
+    local = problem.flows["local"].tolist()
 
     def rule(_: pyo.ConcreteModel, d: int) -> Any:  # noqa: ANN401
         terms = [(float(local[k]) - least[d], model.flow[k]) for k in members[d]]
