@@ -123,6 +123,28 @@ def test_what_is_paid_for_carbon_and_draw_follows_its_curve(run):
     assert costs["demand_charge_present"] == pytest.approx(by_hand, rel=1e-9)
 
 
+@pytest.mark.parametrize(
+    ("section", "name"),
+    [
+        ('[[utilities]]\nname = "u"\nfeeders = ["no such"]', "utilities: feeders"),
+        ('[[groups]]\ngroup_id = "g"\nbuildings = ["no such"]', "groups: buildings"),
+    ],
+)
+def test_names_that_nothing_has_are_refused(make_study, tmp_path, section, name):
+    edit = ("[solve]", f"{section}\n\n[solve]\ncompare = false")
+    with pytest.raises(ConfigError, match=rf"{name} \['no such'\] are not those"):
+        run_study(Study.read(make_study(tmp_path / "study", edit)))
+
+
+def test_the_grid_sees_the_least_power_factor_and_the_run_says_so(make_study, tmp_path):
+    old = "it_kw = 11.3\npue = 1.05\npower_factor = 0.98"
+    edit = (old, old.replace("0.98", "0.9"))
+    study = Study.read(make_study(tmp_path / "study", edit))
+    assert study.power_factor() == 0.9
+    notes = study.with_energy(study.loads(study.feeder()).time).config.study.assumptions
+    assert any("power factors of 0.9, 0.98" in note for note in notes)
+
+
 def test_a_curve_of_a_tariff_has_a_value_for_each_period(make_study, tmp_path):
     sections = SECTIONS.replace("energy_price_factor = [1.0, 0.5]",
                                 "energy_price_factor = [1.0]")  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pyomo.environ as pyo
 from pyomo.core.expr import LinearExpression
@@ -66,7 +67,7 @@ def positions(keys: pd.Series[Any]) -> dict[Any, list[int]]:
     dict
         Lists of int by key.
     """
-    return {k: at.tolist() for k, at in keys.groupby(keys).indices.items()}
+    return {k: np.asarray(at).tolist() for k, at in keys.groupby(keys).indices.items()}
 
 
 def packing(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from gridsite.config import FleetStudyConfig
 from gridsite.errors import ConfigError, DataError
 from gridsite.places import area_names
 from gridsite.siting import empty_table
@@ -105,7 +106,9 @@ def with_owners(
     Raises
     ------
     ConfigError
-        If a utility or a group names an area that the layer does not have.
+        If a utility or a group names an area that the layer does not have, or a
+        feeder, building or transformer of no building; in a fleet the latter are
+        only logged, since other feeders may have them.
     """
     named = {a for g in (*config.utilities, *config.groups) for a in g.areas}
     known = set() if areas is None else set(areas["area"])
@@ -124,23 +127,32 @@ def with_owners(
     for column, listed in (("area", "areas"), ("feeder_id", "feeders")):
         for utility in reversed(config.utilities):
             owner[found[column].isin(getattr(utility, listed))] = utility.name
-    _tell_unknown(config, found)
+    _refuse_unknown(config, found)
     return found.assign(utility=owner)
 
 
-def _tell_unknown(config: StudyConfig, buildings: gpd.GeoDataFrame) -> None:
-    """Log names of feeders, buildings and transformers that no candidate has."""
+def _refuse_unknown(config: StudyConfig, buildings: gpd.GeoDataFrame) -> None:
+    """Refuse names of feeders, buildings and transformers that no building has."""
     columns = {
         "feeders": "feeder_id",
         "buildings": "building_id",
         "transformers": "transformer",
     }
-    for section in (*config.utilities, *config.groups):
-        for key, column in columns.items():
-            named = set(getattr(section, key, []))
-            unknown = sorted(named - set(buildings.get(column, [])))
-            if unknown:
-                logger.warning("%s: no candidate building is of %s", key, unknown)
+    one_of_many = isinstance(config, FleetStudyConfig)
+    for table in ("utilities", "groups"):
+        for section in getattr(config, table):
+            for key, column in columns.items():
+                known = sorted(set(buildings.get(column, [])))
+                unknown = sorted(set(getattr(section, key, [])) - set(known))
+                if unknown and one_of_many:  # they may be of other feeders
+                    logger.warning("%s: no building here is of %s", key, unknown)
+                elif unknown:
+                    msg = (
+                        f"{table}: {key} {unknown[:5]} are not those of any building, "
+                        f"which are of {known[:5]} ({len(known)} in all); correct the "
+                        "names or leave them out"
+                    )
+                    raise ConfigError(msg)
 
 
 @dataclass(frozen=True, kw_only=True)
