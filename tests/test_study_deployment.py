@@ -247,7 +247,7 @@ energy_price_per_kwh = 0.1
         kw = plan.groupby(plan["site_id"].map(behind))["rated_kw"].sum()
         assert kw.get("station A", 0.0) <= 6.0 < kw["station B"]
         assert set(behind) == {"station A", "station B", ""}
-        with pytest.raises(ConfigError, match="no site is in 'T'"):
+        with pytest.raises(ConfigError, match=r"transformers \['station C'\] are not"):
             run_study(study(ALONE, few, added(cap.replace("station A", "station C"))))
 
     def test_units_that_stand_already_stay_and_cost_no_capital(self, study):

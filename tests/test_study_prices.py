@@ -113,6 +113,12 @@ def test_energy_of_buildings_is_what_it_is_by_hand(run):
     assert set(both) == {"small", "large"}
 
 
+def test_the_page_tells_the_curve_and_the_price_of_what_is_unserved(run):
+    assert any("times 1, 0.5 by period" in n for n in run.summary["assumptions"])
+    unserved = run.results.costs.set_index("term")["present_cost"]["unserved_present"]
+    assert run.summary["unserved_present"] == pytest.approx(unserved)
+
+
 def test_what_is_paid_for_carbon_and_draw_follows_its_curve(run):
     table = run.results.sites.set_index("site_id")
     assert table.loc["north", "carbon_g_per_kwh"] == 100.0

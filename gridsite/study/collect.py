@@ -171,6 +171,7 @@ def _plan_summary(config: StudyConfig, plan: Plan) -> dict[str, Any]:
         "status": plan.status,
         "stopped_because": plan.stopped_because,
         "objective": plan.objective,
+        "unserved_present": float(plan.costs.get("unserved_present", 0.0)),
         "bound": plan.bound,
         "gap": plan.gap,
         "gap_model": plan.gap_model,

@@ -88,7 +88,7 @@ def with_energy(
                 update["demand_charge_per_kw_year"] = demand_charge(tariff)
                 notes.append(
                     f"tariff {tariff.name!r} costs {update[price]:.6g} per kWh over "
-                    f"{len(time)} steps, weighted by PUE"
+                    f"{len(time)} steps, weighted by PUE{_over_periods(config, tariff)}"
                 )
         if place.carbon_region is not None and config.carbon is not None:
             grams = _joined(path(config.carbon.file), place.carbon_region, time)
@@ -130,6 +130,14 @@ def with_energy(
         update={"assumptions": list(dict.fromkeys([*named.assumptions, *notes]))}
     )
     return config.model_copy(update=changed)
+
+
+def _over_periods(config: StudyConfig, tariff: TariffSection) -> str:
+    """Return what the price is multiplied by in each period, in words."""
+    curve = tariff.energy_price_factor or config.periods.energy_price_factor
+    if not curve:
+        return ""
+    return f", times {', '.join(f'{factor:g}' for factor in curve)} by period"
 
 
 def price_by_step(
