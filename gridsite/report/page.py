@@ -185,7 +185,7 @@ def headline(results: Results) -> list[str]:
         value = summary.get(key)
         return quantity(None if value is None else value * factor, unit, digits)
 
-    unserved = ""
+    cost, unserved = shown("objective", money_unit(summary), 2, 1e-6), ""
     if summary.get("unserved_present", 0.0) > 0.0:
         money = shown("unserved_present", money_unit(summary), 2, 1e-6)
         unserved = f", {money} of it the price of unserved demand"
@@ -196,7 +196,7 @@ def headline(results: Results) -> list[str]:
         f"{shown('rated_kw', 'kW')} rated, {shown('it_kw', 'kW')} IT at buildings",
         f"{shown('central_it_kw', 'kW')} IT at central sites",
         f"{shown('served_share', '%', 1, 100.0)} of demand served",
-        f"net present cost {shown('objective', money_unit(summary), 2, 1e-6)}{unserved}",
+        f"net present cost {cost}{unserved}",
         f"gap {shown('gap', '%', 2, 100.0)}",
         replay_text(summary),
     ]
