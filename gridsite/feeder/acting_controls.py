@@ -101,11 +101,14 @@ class Proven:
     skip : numpy.ndarray of bool, shape (n_lane, n_step)
         Steps at which that course stays where it is, and so does a lane that begins
         the step where the course does, with nothing to be kept of it.
+    v : numpy.ndarray of complex, shape (n_node, n_step)
+        Voltages at the ends of the known course, from which lanes on it are solved;
+        none of them NaN. [pu]
     """
 
-    def __init__(self, start: Ints, positions: Ints, skip: Bools) -> None:
+    def __init__(self, start: Ints, positions: Ints, skip: Bools, v: Complex) -> None:
         n_lane, n_step = skip.shape
-        self.start, self.positions = start, positions
+        self.start, self.positions, self.v = start, positions, v
         self.open_step = np.nonzero(~skip)[1]
         #: steps to be solved before each step, over this lane and those before it
         self.before = np.zeros((n_lane, n_step + 1), dtype=np.int64)
@@ -392,15 +395,23 @@ class _Lanes:
         if not len(going):
             return False
         most = np.minimum(most, self.ahead[going])
-        stands, of = np.unique(self.now[going], axis=0, return_inverse=True)
+        alike_by = np.column_stack([known, self.now[going]])
+        stands, of = np.unique(alike_by, axis=0, return_inverse=True)
         width = max(64, _SOLVED_VALUES // self.circuit.n_node)
-        for group, positions in enumerate(stands):
+        for group, (on_course, *positions) in enumerate(stands.tolist()):
             alike = np.flatnonzero(of.ravel() == group)
             for first in range(0, len(alike), width):
                 at = alike[first : first + width]
                 count = np.minimum(most[at], max(1, width // len(at)))
                 step = self._steps(going[at], known[at], count)
-                self._advance(going[at], count, step, tuple(positions.tolist()), keep)
+                self._advance(
+                    going[at],
+                    count,
+                    step,
+                    tuple(positions),
+                    keep,
+                    on_course=bool(on_course),
+                )
         return True
 
     def _known(self, going: Ints) -> tuple[Bools, Ints]:
@@ -440,19 +451,21 @@ class _Lanes:
         step: Ints,
         positions: tuple[int, ...],
         keep: Keep,
+        *,
+        on_course: bool,
     ) -> None:
         """Solve some steps of some lanes; stop each at the first move."""
         begin = np.cumsum(count) - count
         lane = np.repeat(part, count)
         column = np.arange(len(lane))
-        circuit = self.circuit
+        circuit, known = self.circuit, self.proven if on_course else None
         solved = circuit.block(positions).solve(
             self.states,
             step,
             added_port=self.port[lane],
             added=self.added[lane],
-            v_start=self.v,
-            start_of=lane,
+            v_start=self.v if known is None else known.v,
+            start_of=lane if known is None else step,
         )
         v, ok = solved.v, solved.converged
         moves = np.zeros((len(positions), len(lane)), dtype=np.int64)

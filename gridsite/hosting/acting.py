@@ -291,6 +291,8 @@ class ActingCase:
         #: (n_port, n_step): voltages across the ports in the base case. [pu]
         self.across: Floats = np.concatenate(across, axis=1)[:, back]
         self.course = course
+        #: (n_node, n_step): voltages in the base case. [pu]
+        self.v = course.v[feeder_id]
         #: (n_step, n_control): where the controls stand before each step
         self.start = np.vstack([self.circuit.filed, course.positions[:-1]])
         still = (self.start == course.positions).all(axis=1)
@@ -373,14 +375,15 @@ class ActingCase:
             row[lost] = -1
             return self._note(ends.lane, ends.step, bad | lost, row, at, verdict)
 
-        proven = None
-        if held.any():
-            proven = Proven(
-                self.start, self.course.positions, self._skips(port, kw, held)
-            )
-        self.circuit.run(keep, port, kw, proven=proven)
         if self.grid.limits.on("voltage change"):
             self._judge_change(at, port, kw, held, verdict)
+            left = verdict.holds[at]
+            at, port, kw, held = at[left], port[left], kw[left], held[left]
+        proven = None
+        if held.any():
+            skip = self._skips(port, kw, held)
+            proven = Proven(self.start, self.course.positions, skip, self.v)
+        self.circuit.run(keep, port, kw, proven=proven)
 
     def _skips(self, port: Ints, kw: Floats, held: Bools) -> Bools:
         """Return the steps that need no power flow where a load begins as the base."""
@@ -393,32 +396,51 @@ class ActingCase:
         self, at: Ints, port: Ints, kw: Floats, held: Bools, verdict: Verdict
     ) -> None:
         """Hold the fall of the own voltage against its limit, with controls frozen."""
-        most, circuit = self.grid.limits.voltage_change_pu, self.circuit
+        most = self.grid.limits.voltage_change_pu * (1.0 - 1e-6)
         for (positions, steps), (_, proof) in zip(
             self.course.groups(), self.proofs, strict=True
         ):
-            open_ = ~held[:, steps] & verdict.holds[at][:, None]
+            wanted = ~held[:, steps]
             own = self.across[:, steps].max(axis=1)[port]
-            open_[proof.own_share(kw, port) * own < most * (1.0 - 1e-6)] = False
-            every, column = np.nonzero(open_)
-            block = circuit.block(positions)
-            needed, column = np.unique(column, return_inverse=True)
-            base = block.solve(circuit.states, steps[needed]).v
-            width = max(1, _LANE_VALUES // circuit.n_node)
-            for first in range(0, len(every), width):
-                lane = every[first : first + width]
-                at_base = column[first : first + width]
-                step = steps[needed[at_base]]
-                v = block.solve(
-                    circuit.states,
-                    step,
-                    added_port=port[lane],
-                    added=kw[lane] / circuit.base_kva,
-                ).v
-                fall = block.voltage_fall(port[lane], base, v, at_base)
-                bad = ~(fall <= most)
-                row = np.where(np.isnan(fall), -1, self.case.n_row)
-                self._note(lane, step, bad, row, at, verdict)
+            wanted[proof.own_share(kw, port) * own < most] = False
+            block = self.circuit.block(positions)
+            rank = np.cumsum(wanted, axis=1)
+            first, last = 0, 1  # few steps of each load, then ever more
+            while True:
+                now = wanted & (rank > first) & (rank <= last)
+                lane, column = np.nonzero(now & verdict.holds[at][:, None])
+                if not len(lane) and last >= rank.max(initial=0):
+                    break
+                self._fall(at, port, kw, lane, steps[column], block, verdict)
+                first, last = last, 4 * last
+
+    def _fall(
+        self,
+        at: Ints,
+        port: Ints,
+        kw: Floats,
+        lanes: Ints,
+        steps: Ints,
+        block: Block,
+        verdict: Verdict,
+    ) -> None:
+        """Judge the fall of the own voltage of some loads at some steps."""
+        most, circuit = self.grid.limits.voltage_change_pu, self.circuit
+        width = max(1, _LANE_VALUES // circuit.n_node)
+        for first in range(0, len(lanes), width):
+            lane, step = lanes[first : first + width], steps[first : first + width]
+            v = block.solve(
+                circuit.states,
+                step,
+                added_port=port[lane],
+                added=kw[lane] / circuit.base_kva,
+                v_start=self.v,
+                start_of=step,
+            ).v
+            fall = block.voltage_fall(port[lane], self.v, v, step)
+            bad = ~(fall <= most)
+            row = np.where(np.isnan(fall), -1, self.case.n_row)
+            self._note(lane, step, bad, row, at, verdict)
 
     @staticmethod
     def _note(
