@@ -196,7 +196,12 @@ def explain(
     )
     console = Console()
     for table in explanation_tables(
-        facts, **drawn, service=told.service, kw=kw, summary=results.summary
+        facts,
+        **drawn,
+        service=told.service,
+        kw=kw,
+        summary=results.summary,
+        controls=told.controls,
     ):
         console.print(table)
     if len(told.nodes):

@@ -55,7 +55,6 @@ def explain_building(
     """
     row = hosting_row(results, building_id, port_id=port_id)
     grid = repeated_grid(results)
-    grid.refuse_acting()
     own = results.connections
     own = own[
         (own["building_id"] == row["building_id"]) & (own["port_id"] == row["port_id"])

@@ -16,10 +16,14 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError, PowerFlowError
+from gridsite.feeder.controls import feeder_at
 from gridsite.feeder.load_parts import service_power
+from gridsite.hosting.acting import UNSETTLED
+from gridsite.hosting.acting_explain import acted_states
 from gridsite.hosting.ageing_limit import AgeingLimit
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.feed_path import (
+    STATES,
     element_table,
     feed_path,
     limit_row,
@@ -97,6 +101,9 @@ class Explanation:
         below_percent, above_percent`` of the rating.
     service : pandas.DataFrame
         Arithmetic of the building's service where it binds: ``term, value, unit``.
+    controls : pandas.DataFrame
+        Regulators and capacitors that act: ``control, kind`` and, in each state,
+        ``*_position`` at the end of the step and ``*_moves`` from the first step on.
     """
 
     building_id: str
@@ -110,6 +117,7 @@ class Explanation:
     nodes: pd.DataFrame = field(default_factory=pd.DataFrame)
     elements: pd.DataFrame = field(default_factory=pd.DataFrame)
     service: pd.DataFrame = field(default_factory=pd.DataFrame)
+    controls: pd.DataFrame = field(default_factory=pd.DataFrame)
 
 
 def explain_capacity(
@@ -248,17 +256,66 @@ class _Replay:
         if row["feeder_id"] == "":
             return out
         case = self._case(step)
-        v = self._solve(case)
+        v = self.standing = self._solve(case)
+        if self.grid.course is not None and self.status == "ok":
+            v = self._let_act(case, step)
+            out = replace(out, controls=self.controls)
+            if self.criterion == UNSETTLED:
+                return out
         self._confirm_others(case, v)
         if limit.empty:
             limit = self._limit(case, v)
         path = feed_path(case, self._node())
         return replace(
             out,
+            above_kw=self.above_kw,
+            reason=self._words(),
             limit=limit,
             nodes=node_table(case, v, path, limit, source_factor=self._factor(step)),
-            elements=element_table(case, v, path, limit),
+            elements=element_table(case, self._currents(v), path, limit),
         )
+
+    def _let_act(self, case: BaseCase, step: int) -> NDArray[np.complex128]:
+        """Return voltages of the states with the controls acting on their loads."""
+        # beyond one tolerance the course may be another one again
+        kw = self.kw + self.tolerance_kw * np.array([0.0, 1.0, 2.0])
+        kw = np.append(0.0, kw)
+        acted = acted_states(self.grid, case, self._port(case), kw, step)
+        if np.isnan(acted.v[0, :2]).any():
+            self.refuse("its controls do not settle at that step")
+        every = self.states = acted.cases
+        for last in (3, 2):
+            at = [0, 1, last]
+            self.states, v = [every[i] for i in at], acted.v[:, at]
+            self.above_kw = float(kw[last])
+            self.standing = self._solve(case)
+            lost = bool(np.isnan(v[0, 2]))
+            if lost if self.criterion == UNSETTLED else self._breaks(case, v):
+                break
+        else:
+            self.refuse(f"the limit holds with {self.above_kw:g} kW at that step")
+        told = {"control": acted.controls["control"], "kind": acted.controls["kind"]}
+        for name, i in zip(STATES, at, strict=True):
+            told[f"{name}_position"] = acted.controls[f"position_{i}"]
+            told[f"{name}_moves"] = acted.controls[f"moves_{i}"]
+        self.controls = pd.DataFrame(told)
+        return v
+
+    def _breaks(self, case: BaseCase, v: NDArray[np.complex128]) -> bool:
+        """Return whether the limit that the table names is newly broken above."""
+        if self.criterion == "service":
+            return True
+        slack, broken = self._slack(case, v)
+        rows = self._rows(case)
+        rows = rows[~broken[rows]]
+        return not (slack[rows, 2].min(initial=np.inf) >= 0.0)
+
+    def _currents(self, v: NDArray[np.complex128]) -> NDArray[np.complex128]:
+        """Return currents of the states, each at its own setting. [pu]"""
+        each = [
+            at.block.currents(v[:, [i]], at.drive) for i, at in enumerate(self.states)
+        ]
+        return np.concatenate(each, axis=1)
 
     def refuse(self, what: str) -> NoReturn:
         """Raise the error of a replay that does not agree."""
@@ -278,10 +335,19 @@ class _Replay:
                 f"{self.criterion} of {self.element} is broken without any added load, "
                 "and a load here acts on it: the capacity is 0"
             )
+        if self.criterion == UNSETTLED:
+            return (
+                f"the controls settle with {self.kw:,.2f} kW and do not, or no power "
+                f"flow is found, with {self.above_kw:,.2f} kW"
+            )
         words = (
             f"{self.criterion} of {self.element} holds with {self.kw:,.2f} kW and is "
             f"newly broken with {self.above_kw:,.2f} kW"
         )
+        if self.grid.course is not None and self.criterion == "voltage change":
+            words += ", with the controls where the base load leaves them"
+        elif self.grid.course is not None and self.criterion != "service":
+            words += ", with the controls acting on it from the first step on"
         if self.row["feeder_id"] == "":
             words += "; the connection stands at a source: no other limit is modelled"
         return words
@@ -333,7 +399,12 @@ class _Replay:
         if feeder_id not in grid.feeder_ids:
             self.refuse(f"there is no feeder {feeder_id!r}")
         profiles = _one_step(grid.profiles_of(feeder_id), step)
-        return grid.part(grid.feeder, feeder_id, profiles)
+        feeder = grid.feeder
+        if grid.course is not None:
+            feeder = feeder_at(feeder, grid.course.positions[step])
+        case = grid.part(feeder, feeder_id, profiles)
+        self.states = [case] * len(STATES)
+        return case
 
     def _port(self, case: BaseCase) -> int:
         names = self.grid.feeder.ports.index[case.block.ports]
@@ -364,8 +435,10 @@ class _Replay:
         self, case: BaseCase, v: NDArray[np.complex128]
     ) -> tuple[Floats, NDArray[np.bool_]]:
         """Return slack over size of every row, and which rows are broken at 0 kW."""
-        slack = case.row_slack(v, np.zeros(3, dtype=np.int64)) / case.scale[:, None]
-        drop, most = self._drop(case, v), case.limits.voltage_change_pu
+        first = np.zeros(1, dtype=np.int64)
+        each = [at.row_slack(v[:, [i]], first) for i, at in enumerate(self.states)]
+        slack = np.concatenate(each, axis=1) / case.scale[:, None]
+        drop, most = self._drop(case, self.standing), case.limits.voltage_change_pu
         change = (most - drop) / most
         if not case.limits.on("voltage change"):
             change[:] = np.inf
@@ -414,7 +487,9 @@ class _Replay:
             if not len(rows) or slack[rows, 2].min() >= 0.0:
                 self.refuse(self._where_it_binds(case))
         row = int(rows[slack[rows, 2].argmin()])
-        return limit_row(case, v, row, self._drop(case, v), self.element)
+        drop = self._drop(case, self.standing)
+        current = self._currents(v)
+        return limit_row(case, v, row, drop, self.element, current=current)
 
     def _acts(self, case: BaseCase, v: NDArray[np.complex128], rows: Ints) -> bool:
         """Return whether the load acts on any of some limits."""
@@ -426,7 +501,7 @@ class _Replay:
         if (upper >= len(case.rated)).any():  # a load acts on its own phases
             return True
         ends = case.rated[upper]
-        current = case.block.currents(v, np.repeat(case.drive, 3))[ends]
+        current = self._currents(v)[ends]
         own = np.abs(case.port_voltage(v)[self._port(case), 2])
         drawn = self.above_kw / case.block.base_kva * np.hypot(1.0, case.tan_phi) / own
         drawn *= case.block.conductor_share[self._port(case)]

@@ -56,7 +56,13 @@ def value_row(
 
 
 def limit_row(
-    case: BaseCase, v: Complex, row: int, drop: Floats, element: str
+    case: BaseCase,
+    v: Complex,
+    row: int,
+    drop: Floats,
+    element: str,
+    *,
+    current: Complex,
 ) -> pd.DataFrame:
     """
     Return the values of one limit in the three states.
@@ -73,6 +79,8 @@ def limit_row(
         Voltage change at the own connection. [pu]
     element : str
         What the table calls it.
+    current : numpy.ndarray of complex, shape (n_terminal, 3)
+        Currents of the states. [pu]
 
     Returns
     -------
@@ -96,19 +104,13 @@ def limit_row(
         return value_row(kind, element, "%", 100.0 * limit, 100.0 * size / along)
     at = int(case.rated[upper])
     limit = float(case.rating_pu[upper])
-    current = np.abs(_currents(case, v)[at])
+    size = np.abs(current[at])
     terminal = case.feeder.terminals.iloc[case.block.terminals[at]]
     rating = float(terminal["rated_a"] / terminal["base_a"])
     if kind == "source":
         rating = limit
     unit = "% of limit" if kind == "source" else "% of rating"
-    return value_row(
-        kind, element, unit, 100.0 * limit / rating, 100.0 * current / rating
-    )
-
-
-def _currents(case: BaseCase, v: Complex) -> Complex:
-    return case.block.currents(v, np.repeat(case.drive, v.shape[1]))
+    return value_row(kind, element, unit, 100.0 * limit / rating, 100.0 * size / rating)
 
 
 def feed_path(case: BaseCase, node: int) -> Ints:
@@ -209,7 +211,7 @@ def node_table(
 
 
 def element_table(
-    case: BaseCase, v: Complex, path: Ints, limit: pd.DataFrame
+    case: BaseCase, current: Complex, path: Ints, limit: pd.DataFrame
 ) -> pd.DataFrame:
     """
     Return loadings along the path, and of an element that binds beside it.
@@ -218,8 +220,8 @@ def element_table(
     ----------
     case : BaseCase
         One step of the block.
-    v : numpy.ndarray of complex, shape (n_node, 3)
-        Voltages of the states. [pu]
+    current : numpy.ndarray of complex, shape (n_terminal, 3)
+        Currents of the states. [pu]
     path : numpy.ndarray of int, shape (n,)
         As from `feed_path`.
     limit : pandas.DataFrame
@@ -237,7 +239,7 @@ def element_table(
     most[case.rated] = case.rating_pu
     source = (terminals["criterion"] == "source").to_numpy()
     rating = np.where(source, most, rating)
-    share = 100.0 * np.abs(_currents(case, v)) / rating[:, None]
+    share = 100.0 * np.abs(current) / rating[:, None]
     ends = pd.DataFrame(
         {
             "element": terminals["element"].to_numpy(),

@@ -294,9 +294,13 @@ def _modes(series: Complex) -> tuple[Complex, Complex]:
     if len(series) <= _FEW_SERIES:
         return np.eye(len(series), dtype=complex), series.astype(np.complex64)
     some = series[:, :: max(1, series.shape[1] // _MODE_STEPS)]
-    size, vectors = np.linalg.eigh(some @ np.conj(some.T))
+    few = some.shape[1] < len(series)  # steps, whose products have the same sizes
+    product = np.conj(some.T) @ some if few else some @ np.conj(some.T)
+    size, vectors = np.linalg.eigh(product)
     left_out = np.cumsum(np.maximum(size, 0.0))
     kept = left_out > _MODE_ERROR**2 * left_out[-1:].sum()
     mix: Complex = np.ascontiguousarray(vectors[:, kept])
+    if few:
+        mix = some @ mix / np.sqrt(size[kept])
     # small corrections: single precision holds them to 1e-7 of themselves
     return mix, (np.conj(mix.T) @ series).astype(np.complex64)

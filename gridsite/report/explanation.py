@@ -52,6 +52,7 @@ def explanation_tables(
     service: pd.DataFrame,
     kw: tuple[float, float],
     summary: Mapping[str, Any],
+    controls: pd.DataFrame | None = None,
 ) -> list[Table]:
     """
     Return a replayed value for the terminal.
@@ -67,11 +68,13 @@ def explanation_tables(
         Load just below and just above the limit. [kW]
     summary : mapping
         Summary of the run, for what is generated, assumed and not checked.
+    controls : pandas.DataFrame, optional
+        Where regulators and capacitors that act stand in the replay.
 
     Returns
     -------
     list of rich.table.Table
-        What binds; the limit; voltages; loadings; the service.
+        What binds; the limit; voltages; loadings; controls; the service.
     """
     head = Table("", "", title="Why this capacity", show_header=False)
     notes = {
@@ -121,6 +124,16 @@ def explanation_tables(
         header = ["line or transformer, from the source", "most [%]"]
         header += [f"{words} [%]" for words in loads]
         out.append(_table("Current over rated current on the way", header, rows))
+    if controls is not None and len(controls):
+        rows = [
+            [
+                str(row["control"]),
+                *(f"{row[f'{s}_position']} ({row[f'{s}_moves']})" for s, *_ in _STATES),
+            ]
+            for row in controls.to_dict("records")
+        ]
+        title = "Where controls stand (and how far they went from the first step on)"
+        out.append(_table(title, ["regulator or capacitor", *loads], rows))
     if len(service):
         rows = [
             [row["term"], f"{quantity(row['value'], row['unit'], 2)}"]

@@ -17,6 +17,7 @@ from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.base_case import GridCase, port_profiles
 from gridsite.hosting.capacity import hosting_capacity, own_connections
+from gridsite.hosting.explain import explain_capacity
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.phases import unit_connections, with_three_phases
 
@@ -312,6 +313,55 @@ def test_firm_capacity_on_ckt5_with_acting_controls_is_that_of_opendss(
         assert not judge.broken(port, firm) - judge.base
         # the search's own width, and what bisection leaves
         assert judge.broken(port, firm + max(0.15, 1.5e-3 * firm)) - judge.base, port
+
+
+@pytest.mark.parametrize("port", ["611", "675c", "646"])
+def test_explained_states_of_acting_controls_are_those_of_opendss(port: str) -> None:
+    master, multiples = HERE / "ieee13.dss", a_day()
+    feeder = read_feeder(master)
+    loads = day_of(feeder, multiples)
+    limits = Limits(voltage_min_pu=0.95, voltage_max_pu=1.2, criteria=CURRENTS)
+    grid = GridCase(feeder, loads, limits, power_factor=POWER_FACTOR, controls="acting")
+    (row,) = hosting_capacity(
+        feeder,
+        loads,
+        grid=grid,
+        power_factor=POWER_FACTOR,
+        connections=own_connections(feeder).query("port_id == @port"),
+    ).to_dict("records")
+    told = explain_capacity(feeder, loads, row, grid=grid)
+    assert "acting on it" in told.reason
+    assert told.time == row["limit_time"]
+    (limit,) = told.limit.to_dict("records")
+    step = loads.time.get_loc(told.time)
+    judge = daily_judge(master, feeder, limits, multiples)
+    circuit = judge.engine.ActiveCircuit
+    for state, kw in (("base", 0.0), ("below", told.firm_kw), ("above", told.above_kw)):
+        judge.place(port, kw)
+        judge.steps = step + 1
+        judge.broken_over_all_steps()
+        taps, moves = {}, 0
+        for control in feeder.controls:
+            circuit.RegControls.Name = control.name.split(".")[1]
+            taps[control.name] = int(circuit.RegControls.TapNumber)
+            moves += abs(taps[control.name] - control.position)
+        own = told.controls.set_index("control")
+        assert own[f"{state}_position"].to_dict() == taps
+        assert own[f"{state}_moves"].sum() >= moves
+        if limit["unit"] == "pu":
+            circuit.SetActiveBus(limit["element"])
+            seen = np.asarray(circuit.ActiveBus.puVmagAngle)[::2]
+            assert np.abs(seen - limit[state]).min() < 1e-6
+        else:
+            circuit.SetActiveElement(limit["element"])
+            amps = np.asarray(circuit.ActiveCktElement.Currents).view(complex)
+            rated = feeder.terminals.query("element == @limit['element']")["rated_a"]
+            share = 100.0 * np.divide.outer(np.abs(amps), rated.dropna().unique())
+            assert np.abs(share - limit[state]).min() < 1e-3
+    held = told.limit.iloc[0]
+    low = held["unit"] == "pu"
+    assert (held["below"] >= held["limit"]) == low or held["below"] == held["limit"]
+    assert (held["above"] < held["limit"]) == low
 
 
 def test_replay_with_acting_controls_is_that_of_a_daily_run_in_opendss() -> None:
