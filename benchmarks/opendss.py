@@ -1,7 +1,7 @@
 """
 Reading an OpenDSS circuit, and rating all its connections over the year of its shapes.
 
-``python opendss.py MASTER.dss [--steps snapshot]``
+``python opendss.py MASTER.dss [--steps snapshot] [--controls acting]``
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("master", type=Path)
     parser.add_argument("--steps", default="year", choices=["snapshot", "576", "year"])
+    parser.add_argument("--controls", default="frozen", choices=["frozen", "acting"])
     options = parser.parse_args()
     print_machine("dss-python")
     with Clock() as reading:
@@ -37,9 +38,10 @@ def main() -> None:
             options.master,
             choose_loads=LoadChoice(steps=options.steps),
             limits=Limits(criteria=CRITERIA),
+            controls=options.controls,
         )
     table = results.hosting
-    print(f"read, rated and replayed ({options.steps}): ", end="")
+    print(f"read, rated, replayed ({options.steps}, {options.controls}): ", end="")
     print(f"{rating.wall:.1f} s wall, {rating.cpu:.1f} s CPU; compiling included")
     print(table["firm_status"].value_counts().to_string())
 
