@@ -203,8 +203,6 @@ def rate_feeder(
     }
     if service_a is None:
         summary["not_checked"].append("building service (no rating given)")
-    if joint and grid.ageing is not None:
-        summary["not_checked"].append("transformer ageing by loads together")
     if together is not None:
         summary["joint"] = together.total
     summary |= profile_summary(grid.profiles)

@@ -16,7 +16,7 @@ its largest current at every step cannot age too fast: such transformers need no
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -160,9 +160,24 @@ class AgeingLimit:
         step : numpy.ndarray of int, shape (n_end,)
             Hottest step.
         """
-        return self._score(self.ends.currents(self.case.v))
+        return self.score(self.ends.currents(self.case.v))
 
-    def _score(self, current_pu: Floats) -> tuple[Floats, Ints]:
+    def score(self, current_pu: Floats) -> tuple[Floats, Ints]:
+        """
+        Return the score of currents, infinite where there is no power flow.
+
+        Parameters
+        ----------
+        current_pu : numpy.ndarray, shape (n, n_step)
+            Over nameplate; not finite without a power flow. [pu]
+
+        Returns
+        -------
+        score_k : numpy.ndarray, shape (n,)
+            As from `Ageing.score_k`. [K]
+        step : numpy.ndarray of int, shape (n,)
+            Likewise.
+        """
         if not np.isfinite(current_pu).all():
             n = len(current_pu)
             return np.full(n, _NO_FLOW), np.zeros(n, dtype=np.int64)
@@ -186,7 +201,7 @@ class AgeingLimit:
             if row is None or case.broken[case.n_voltage + row].any():
                 continue
             most = case.rating_pu[row] * self.ends.pu_of_nameplate[i]
-            score, _ = self._score(np.full((1, n_step), most))
+            score, _ = self.score(np.full((1, n_step), most))
             out[i] = score[0] > 0.0
         return out
 
@@ -233,45 +248,36 @@ class AgeingLimit:
         step : numpy.ndarray of int, shape (n_end,)
             Hottest step.
         """
-        current = self.currents_at(port, kw, ends)
-        if current is None:
-            return np.full(len(ends), _NO_FLOW), np.zeros(len(ends), dtype=np.int64)
-        return self._score(current)
+        set_kw = np.zeros(len(self.case.block.ports))
+        set_kw[port] = kw
+        return self.score(self.currents_of(set_kw, ends))
 
-    def currents_at(self, port: int, kw: float, ends: Ints) -> Floats | None:
+    def currents_of(self, set_kw: Floats, ends: Ints) -> Floats:
         """
-        Return the currents of transformer ends with one load at all steps.
+        Return the currents of transformer ends with a set of loads at all steps.
 
         Parameters
         ----------
-        port : int
-            Port of the block.
-        kw : float
-            The load. [kW]
+        set_kw : numpy.ndarray, shape (n_port,)
+            The loads. [kW]
         ends : numpy.ndarray of int, shape (n_end,)
             Which ends.
 
         Returns
         -------
-        numpy.ndarray, shape (n_end, n_step), or None
-            Over nameplate; None where a step has no power flow. [pu]
+        numpy.ndarray, shape (n_end, n_step)
+            Over nameplate; NaN where a step has no power flow. [pu]
         """
         case = self.case
         n_step = len(case.time)
+        states = replace(case.states, spread=set_kw / case.block.base_kva)
         current = np.empty((len(ends), n_step))
         width = max(64, _VALUES // max(len(case.block.nodes), 1))
         for first in range(0, n_step, width):
             step = np.arange(first, min(first + width, n_step))
-            found = case.block.solve(
-                case.states,
-                step,
-                added_port=np.full(len(step), port),
-                added=np.full(len(step), kw / case.block.base_kva),
-                v_start=case.v,
-                start_of=step,
-            )
+            found = case.block.solve(states, step, v_start=case.v, start_of=step)
             if not found.converged.all():
-                return None
+                return np.full(current.shape, np.nan)
             current[:, step] = self.ends.currents(found.v, step, ends)
         return current
 
@@ -327,7 +333,7 @@ class AgeingLimit:
                 break
             at = high
             if not growing:
-                at = _between(low, high, g_low, g_high, tolerance_kw, iteration)
+                at = between(low, high, g_low, g_high, tolerance_kw, iteration)
             score, step = self.score_at(port, at, ends)
             score -= most
             worst = int(score.argmax())
@@ -374,10 +380,28 @@ class AgeingLimit:
         return max(float((left * kva).min()), 1.0)
 
 
-def _between(
+def between(
     low: float, high: float, g_low: float, g_high: float, width: float, iteration: int
 ) -> float:
-    """Interpolate between a load that passes and one that does not, or halve."""
+    """
+    Interpolate between a load that passes and one that does not, or halve.
+
+    Parameters
+    ----------
+    low, high : float
+        Ends of the bracket; the low one passes.
+    g_low, g_high : float
+        Scores there, less what is allowed. [K]
+    width : float
+        Width at which the search ends.
+    iteration : int
+        Number of the round.
+
+    Returns
+    -------
+    float
+        Inside the bracket.
+    """
     middle = 0.5 * (low + high)
     if iteration % 4 == 3 or not np.isfinite(g_high) or not g_low < min(g_high, 0.0):
         return middle

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridsite.hosting.kernels import binding_load
+from gridsite.hosting.overtaking import overtaking
 from gridsite.hosting.phase_rows import unbalance_load
 from gridsite.hosting.search import largest_passing
 
@@ -136,7 +137,8 @@ class Envelope:
         """
         Return pairs of load and limit that bind first at some looked-at step.
 
-        Candidates by linear estimate, chosen by the second-order one.
+        Candidates by linear estimate, chosen by the second-order one: at the same
+        steps for all, and where a candidate comes nearest to those chosen there.
         """
         case = self.case
         marked = np.zeros(linear.shape, dtype=np.bool_)
@@ -159,6 +161,13 @@ class Envelope:
         load, row = np.nonzero(marked.T)
         if case.n_row and len(row):
             kept = self._first_at(load, row, steps)
+            plain = np.flatnonzero(row < case.first_unbalance)
+            near, where = overtaking(
+                self.response.row_slack, inverse, load[plain], row[plain], kept[plain]
+            )
+            if len(near):
+                some = np.union1d(plain[near], np.flatnonzero(kept))
+                kept[some] |= self._first_at(load[some], row[some], where)
             load, row = load[kept], row[kept]
         return load, row
 

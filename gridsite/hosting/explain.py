@@ -540,8 +540,10 @@ class _Replay:
             self.refuse("no such transformer")
         hot, life = np.empty(3), np.empty(3)
         for i, kw in enumerate((0.0, self.kw, self.above_kw)):
-            current = limit.currents_at(self._port(case), kw, ends)
-            if current is None:
+            set_kw = np.zeros(len(case.block.ports))
+            set_kw[self._port(case)] = kw
+            current = limit.currents_of(set_kw, ends)
+            if not np.isfinite(current).all():
                 self.refuse(f"there is no power flow with {kw:g} kW at every step")
             _, series = hot_spot_series(
                 current, ageing.ambient_c, case.step_hours, thermal=ageing.thermal

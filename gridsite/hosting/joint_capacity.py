@@ -5,7 +5,8 @@ A *split* gives every connection :math:`k` a load :math:`0 \le P_k \le F_k` with
 :math:`F_k` its firm capacity alone, which keeps the limits of its own
 connection (service, voltage change). A split passes when, in AC power flow at
 every step, all its loads together newly break no limit and worsen no broken one
-by more than the materiality.
+by more than the materiality; transformer ageing, where it is checked, is a limit of
+all steps together.
 
 * equal: the largest :math:`P` with :math:`P_k = P` for all :math:`k`,
 * proportional: the largest :math:`s \le 1` with :math:`P_k = s F_k`,
@@ -290,6 +291,13 @@ def _binding(split: Split, search: JointSearch, rated: pd.DataFrame) -> dict[str
             name: own[f"limit_{name}"] for name in ("criterion", "element", "time")
         }
         return {"status": own["firm_status"], **limit}
+    if stop.transformer:
+        return {
+            "status": "ok" if stop.holds else "none_base_violation",
+            "criterion": "transformer ageing",
+            "element": stop.transformer,
+            "time": case.time[stop.step],
+        }
     if stop.row < 0:
         return {"status": "censored" if stop.holds else "none_base_violation"}
     row = case.rows.iloc[stop.row]

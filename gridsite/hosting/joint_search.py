@@ -17,6 +17,8 @@ import scipy.sparse as sp
 from scipy.optimize import linprog
 
 from gridsite.errors import SolveError
+from gridsite.hosting.ageing_cuts import ageing_cuts
+from gridsite.hosting.ageing_sets import SetAgeing
 from gridsite.hosting.joint import cut_rows, grid_rows, row_size
 from gridsite.hosting.load_sets import Stop, common_share
 
@@ -98,6 +100,7 @@ class JointSearch:
         self.start = existing_kw[self.case.block.ports]
         self.firm = firm_kw
         self.cap = np.maximum(firm_kw - self.start[self.port], 0.0)
+        self.aged = None if grid.ageing is None else SetAgeing(self.case, grid.ageing)
 
     def along(self, kw: Floats, own: int = -1) -> Split:
         """
@@ -115,8 +118,11 @@ class JointSearch:
         Split
             The split, scaled.
         """
-        stop = common_share(self.case, self.start, self._with(kw), self.tolerance_kw)
-        if stop.row < 0 and stop.share < 1.0:
+        sets = self.start, self._with(kw)
+        stop = common_share(self.case, *sets, self.tolerance_kw)
+        if self.aged is not None:
+            stop = self.aged.cut_back(stop, *sets, self.tolerance_kw)
+        if stop.row < 0 and stop.share < 1.0 and not stop.transformer:
             return Split(kw=np.full(len(kw), np.nan), stop=stop)
         return Split(
             kw=stop.share * kw, stop=stop, own=own if stop.share == 1.0 else -1
@@ -202,11 +208,10 @@ class JointSearch:
         used = self.every.isin(self.port_ids) | (self.start > 0.0)
         names = self.every[used]
         self.rows, self.coefficients = grid_rows(self.grid, names)
-        here = pd.DataFrame({"feeder_id": [self.case.block.feeder_id]})
         kw = self._solve()
         for number in range(1, _MAX_ROUNDS + 1):
             plan = pd.Series(self._with(kw), self.every)
-            cuts, more = cut_rows(self.grid, names, plan, here, number)
+            cuts, more = self._cuts(names, plan, number)
             if cuts.empty:
                 break
             self.rows = pd.concat([self.rows, cuts], ignore_index=True)
@@ -218,6 +223,20 @@ class JointSearch:
                 break
             kw = self._solve()
         return kw
+
+    def _cuts(
+        self, names: pd.Index[str], plan: pd.Series[float], number: int
+    ) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Return rows that a plan breaks, ageing among them."""
+        feeder_id = self.case.block.feeder_id
+        here = pd.DataFrame({"feeder_id": [feeder_id]})
+        both = [
+            cut_rows(self.grid, names, plan, here, number),
+            ageing_cuts(self.grid, names, plan, [feeder_id], number),
+        ]
+        full = [each for each in both if len(each[0])] or both[:1]
+        rows = pd.concat([each[0] for each in full], ignore_index=True)
+        return rows, pd.concat([each[1] for each in full], ignore_index=True)
 
     def _solve(self, margin: float = 0.0) -> Floats:
         """Return the split of largest total within rows relaxed by a margin."""
@@ -257,7 +276,8 @@ class JointSearch:
         limits = case.rows.iloc[: case.n_row].assign(size=size)
         most = limits.groupby(["criterion", "element"])["size"].max()
         keys = pd.MultiIndex.from_frame(self.rows[["criterion", "element"]])
-        out: Floats = most.reindex(keys).to_numpy(dtype=np.float64)
+        # a row of ageing lies where all that it may move is used
+        out: Floats = most.reindex(keys, fill_value=0.0).to_numpy(dtype=np.float64)
         return out
 
 

@@ -60,12 +60,16 @@ class Stop:
         The step of that.
     holds : bool
         False where the small set itself does not pass.
+    transformer : str
+        The one whose ageing fails above, or with the small set; empty where it is
+        no ageing that does.
     """
 
     share: float
     row: int
     step: int
     holds: bool = True
+    transformer: str = ""
 
 
 def checked_loads(feeder: Feeder, loads_kw: pd.Series[float], name: str) -> Floats:

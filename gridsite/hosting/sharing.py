@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
+from gridsite.hosting.ageing_limit import AgeingLimit
 from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.joint_search import JointSearch
 from gridsite.hosting.limits import Limits
@@ -264,7 +265,12 @@ def _asset(
     case = grid.block(feeder_id)
     rows = case.rows.iloc[: case.n_row]
     here = (rows["criterion"] == criterion) & (rows["element"] == element)
-    acts = np.flatnonzero(case.acts_on[here.to_numpy()].any(axis=0))
+    if criterion == "transformer ageing" and grid.ageing is not None:
+        aged = AgeingLimit(case, grid.ageing)
+        moved = aged.acts(np.arange(len(case.block.ports)))[aged.names == element]
+    else:
+        moved = case.acts_on[here.to_numpy()]
+    acts = np.flatnonzero(moved.any(axis=0))
     acting = grid.feeder.ports.index[case.block.ports][acts]
     firm = group.groupby("port_id")["firm_kw"].max()
     joint = float(firm.max())

@@ -59,7 +59,7 @@ def upgrade_effects(
     parts = []
     for name, after in works.items():
         for feeder_id in sorted(set(rows["feeder_id"]) & set(after.solved_ids)):
-            own = rows[rows["feeder_id"] == feeder_id]
+            own = rows[(rows["feeder_id"] == feeder_id) & (rows["limit_row"] >= 0)]
             row, step = (own[c].to_numpy(dtype=np.int64) for c in ("limit_row", "step"))
             case, then = grid.block(feeder_id), after.block(feeder_id)
             _, port = candidate_ports(case, port_ids)

@@ -167,9 +167,9 @@ class Grids:
             replays.append(found)
             violations.append(found.violations)
             rows, terms = cut_rows(case, ports, added, found.violations, round_number)
-            aged, of_aged = ageing_cuts(
-                case, ports, added, found.violations, round_number
-            )
+            worn = found.violations["criterion"] == "transformer ageing"
+            where = sorted(found.violations.loc[worn, "feeder_id"].unique())
+            aged, of_aged = ageing_cuts(case, ports, added, where, round_number)
             if len(aged):
                 rows = pd.concat([rows, aged][not len(rows) :], ignore_index=True)
                 terms = pd.concat([terms, of_aged][not len(terms) :], ignore_index=True)
