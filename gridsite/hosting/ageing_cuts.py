@@ -137,9 +137,7 @@ def _cut(
     return rows, terms
 
 
-def _growth(
-    sets: SetAgeing, end: int, port: Ints, step: int, at_kw: Floats
-) -> Floats:
+def _growth(sets: SetAgeing, end: int, port: Ints, step: int, at_kw: Floats) -> Floats:
     """Return how much the current of an end grows per kW at ports. [pu/kW]"""
     case: BaseCase = sets.limit.case
     base_kva = case.block.base_kva

@@ -214,8 +214,8 @@ class JointSearch:
             cuts, more = self._cuts(names, plan, number)
             if cuts.empty:
                 break
-            self.rows = pd.concat([self.rows, cuts], ignore_index=True)
-            self.coefficients = pd.concat([self.coefficients, more], ignore_index=True)
+            known = [(self.rows, self.coefficients)] if len(self.rows) else []
+            self.rows, self.coefficients = _stacked([*known, (cuts, more)])
             drawn = more["coefficient"] * plan.loc[more["port_id"]].to_numpy()
             drawn = drawn.groupby(more["row_id"]).sum()
             room = cuts.set_index("row_id")["headroom"]
@@ -234,9 +234,7 @@ class JointSearch:
             cut_rows(self.grid, names, plan, here, number),
             ageing_cuts(self.grid, names, plan, [feeder_id], number),
         ]
-        full = [each for each in both if len(each[0])] or both[:1]
-        rows = pd.concat([each[0] for each in full], ignore_index=True)
-        return rows, pd.concat([each[1] for each in full], ignore_index=True)
+        return _stacked([each for each in both if len(each[0])] or both[:1])
 
     def _solve(self, margin: float = 0.0) -> Floats:
         """Return the split of largest total within rows relaxed by a margin."""
@@ -279,6 +277,16 @@ class JointSearch:
         # a row of ageing lies where all that it may move is used
         out: Floats = most.reindex(keys, fill_value=0.0).to_numpy(dtype=np.float64)
         return out
+
+
+def _stacked(
+    parts: list[tuple[pd.DataFrame, pd.DataFrame]],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return rows and their coefficients, one below the other."""
+    rows, terms = (
+        pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
+    )
+    return rows, terms
 
 
 def _total(split: Split) -> float:
