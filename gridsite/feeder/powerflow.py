@@ -345,6 +345,26 @@ class Block:
             across[three] = np.conj(self.incidence[:, three].T) @ v
         return across
 
+    @cached_property
+    def port_nominal(self) -> NDArray[np.float64]:
+        """
+        Return the nominal voltage across each port.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_port,)
+            Over the nominal voltage of its node: 1 to ground or to a neutral, the
+            root of 3 between two phases, 2 across the legs of a split phase. [-]
+        """
+        v0, back = self.v_no_load, self.port_return
+        ends = np.abs(v0[self.port_node]), np.abs(v0[np.maximum(back, 0)])
+        far = (back >= 0) & (ends[1] > 0.5 * ends[0])
+        ratio = np.abs(self.port_voltage(v0)) / np.mean(ends, axis=0)
+        known = np.array([1.0, np.sqrt(3.0), 2.0])
+        nearest = known[np.abs(ratio[:, None] - known).argmin(axis=1)]
+        out: NDArray[np.float64] = np.where(far, nearest, 1.0)
+        return out
+
     def voltage_fall(
         self,
         port: NDArray[np.int64],
@@ -369,7 +389,7 @@ class Block:
         Returns
         -------
         numpy.ndarray, shape (n_state,)
-            Of the branch at which it falls most. [pu]
+            Of the branch at which it falls most, of the nominal voltage there. [pu]
         """
         most = np.full(len(port), -np.inf)
         for k in range(3 if self.three[port].any() else 1):
@@ -381,7 +401,7 @@ class Block:
             fall = sizes[0] - sizes[1]
             # not np.maximum of a NaN: a state without a solution has no fall
             most = np.where((node >= 0) & ~(fall <= most), fall, most)
-        return most
+        return most / self.port_nominal[port]
 
     def currents(
         self,

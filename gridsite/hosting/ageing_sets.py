@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 _MAX_ITERATIONS = 60
 
+#: A transformer this near its limit is named where all of a set passes. [K]
+_NEAR_K = 0.2
+
 
 class SetAgeing:
     """
@@ -98,7 +101,7 @@ class SetAgeing:
         Returns
         -------
         Stop
-            The one given where ageing does not bind.
+            The one given where ageing does not bind, nor is near to.
         """
         if not len(self.ends) or not stop.holds:
             return stop
@@ -107,7 +110,7 @@ class SetAgeing:
         beyond, step = self.beyond_k(small_kw + high * way)
         g_high, found = float(beyond.max()), self._stop(stop, beyond, step)
         if g_high <= 0.0:
-            return stop
+            return found if stop.share == 1.0 and g_high > -_NEAR_K else stop
         beyond, step = self.beyond_k(small_kw)
         g_low = float(beyond.max())
         if g_low > 0.0:

@@ -660,6 +660,19 @@ class BaseCase:
         return self.block.port_voltage(v)
 
     @cached_property
+    def change_max(self) -> Floats:
+        """
+        Return the largest fall of the voltage across each port.
+
+        Returns
+        -------
+        numpy.ndarray, shape (n_port,)
+            ``Limits.voltage_change_pu`` of the nominal voltage across. [pu]
+        """
+        out: Floats = self.limits.voltage_change_pu * self.block.port_nominal
+        return out
+
+    @cached_property
     def _row_groups(self) -> tuple[Ints, Ints]:
         """Return rows ordered by element, and where each element starts."""
         keys = self.rows.iloc[:-1].groupby(["criterion", "element"], sort=False)
@@ -839,7 +852,7 @@ class BaseCase:
             Size of the current through each rated terminal, rise of each highest
             voltage, size of the unbalance at each bus.
         own : numpy.ndarray, shape (n_port,)
-            Fall of the voltage at the port itself.
+            Fall of the voltage across the port itself, of its nominal one.
         """
         v0 = self.block.v_no_load
         drawn = (1.0 - 1j * self.tan_phi) / np.conj(self.port_voltage(v0))
@@ -852,7 +865,7 @@ class BaseCase:
         upper[high.stop :] /= np.abs(self.positive_y @ v0)[:, None]
         across = self.port_voltage(v0)
         fall = np.diagonal(self.port_voltage(dv))
-        own = -np.real(np.conj(across) * fall) / np.abs(across)
+        own = -np.real(np.conj(across) * fall) / np.abs(across) / self.block.port_nominal
         return drop, upper, own
 
     @cached_property

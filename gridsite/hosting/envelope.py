@@ -226,7 +226,7 @@ class Envelope:
             (len(row), len(steps) if follows.any() else 0), dtype=np.complex64
         )
         z = np.array(response.z_port[port, port])
-        limit = np.full(len(row), case.limits.voltage_change_pu)
+        limit = case.change_max[port]
         whole = len(steps) == len(case.time)
 
         def at(series: NDArray[Any]) -> NDArray[Any]:

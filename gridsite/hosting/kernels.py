@@ -132,7 +132,7 @@ def may_bind(  # pragma: no cover
             x = _largest_change(size * z_most[k] / (size0 * v_ratio[t]), kappa_step[t])
             if x < 1.0:
                 spread[t], bound[t] = x / (1.0 - x), size / (size0 * (1.0 - x))
-                near[t] = not size0 * x < change_max
+                near[t] = not size0 * x < change_max[k]
             else:
                 out[k, t] = True
                 spread[t] = bound[t] = 0.0
@@ -174,7 +174,7 @@ def may_bind(  # pragma: no cover
             shrink *= size / (lowest * w)
             error = rest / (1.0 - shrink) + 10.0 * _TWO_BUS_TOLERANCE
             known = moved[i] <= _TWO_BUS_TOLERANCE**2 and shrink < _CONTRACTION
-            if not (known and size0 - w + error < change_max):
+            if not (known and size0 - w + error < change_max[k]):
                 out[k, t] = True
             c_error[i] = abs(complex(cr[i], ci[i])) * error / lowest
         for r in range(n_row):

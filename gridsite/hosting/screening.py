@@ -107,7 +107,7 @@ class Screen:
             self.v_ratio,
             self.kappa_port,
             self.kappa_step,
-            case.limits.voltage_change_pu if on else np.inf,
+            case.change_max[ports] if on else np.full(len(ports), np.inf),
             np.ascontiguousarray(response.row_z[rows[:, None], ports]),
             case.phasors_of(rows),
             self.row_z_size[rows] @ response.current_size,

@@ -506,3 +506,63 @@ def test_capacity_of_three_phase_units_is_that_of_bisection_in_opendss(
         lost = hosting_capacity(feeder, loads, limits=limits, connections=rest)
         assert (lost["firm_status"] == "lacks_phase").all()
         assert lost["firm_kw"].isna().all()
+
+
+class ChangeJudge(Judge):
+    """OpenDSS alone: whether the voltage between a unit's conductors falls too far."""
+
+    def across(self, port: str) -> float:
+        """Return the voltage between the conductors of a port. [V]"""
+        circuit = self.engine.ActiveCircuit
+        order = [str(name).lower() for name in circuit.YNodeOrder]
+        row = self.feeder.ports.loc[port]
+        at = [order.index(f"{row['bus']}.{_NUMBER.get(x, x)}") for x in row["phases"]]
+        v = np.asarray(circuit.YNodeVarray).view(complex)[at]
+        return float(abs(v[0] - v[1]) if len(at) > 1 else abs(v[0]))
+
+    def nominal(self, port: str) -> float:
+        """Return the nominal voltage there: 240 V of two legs, 4.16 kV of a delta."""
+        row = self.feeder.ports.loc[port]
+        factor = {"12": 2.0}.get(row["phases"].rstrip("?"), np.sqrt(3.0))
+        return self.base_volts(row["bus"]) * (factor if len(row["phases"]) > 1 else 1.0)
+
+    def broken(self, port: str | None = None, kw: float = 0.0) -> set[Any]:
+        """Return whether the own voltage falls by more than its limit."""
+        if port is None:
+            return set()
+        self.engine.Text.Command = "solve mode=snapshot"
+        before = self.across(port)
+        self.place(port, kw)
+        self.engine.Text.Command = "solve mode=snapshot"
+        fall = (before - self.across(port)) / self.nominal(port)
+        self.engine.Text.Command = "disable load.added"
+        return {"fall"} if fall > self.limits.voltage_change_pu else set()
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"), [("ieee13.dss", {"AB", "BC", "CA", "A"}), ("house.dss", {"12"})]
+)
+def test_voltage_change_is_measured_between_the_conductors_of_the_unit(
+    name: str, wanted: set[str]
+) -> None:
+    """Units across a delta or both legs: 3 % of the voltage there, not of a phase."""
+    feeder = read_feeder(HERE / name)
+    ports = feeder.ports
+    loads = constant_profiles(ports.index, ports["p_kw"], ports["q_kvar"])
+    limits = Limits(criteria=("voltage change",))
+    grid = GridCase(feeder, loads, limits, power_factor=POWER_FACTOR)
+    table = hosting_capacity(
+        feeder, loads, grid=grid, power_factor=POWER_FACTOR, tolerance_kw=0.01
+    )
+    table = table.assign(phases=ports["phases"].loc[table["port_id"]].to_numpy())
+    table = table[table["phases"].isin(wanted)].drop_duplicates("phases")
+    assert set(table["phases"]) == wanted
+    judge = ChangeJudge(HERE / name, feeder, limits)
+    for row in table.to_dict("records"):
+        truth = judge.capacity(row["port_id"])
+        assert row["firm_status"] == "ok"
+        assert row["limit_criterion"] == "voltage change"
+        assert row["firm_kw"] <= truth + 0.02
+        assert row["firm_kw"] >= truth - max(0.1, 1e-3 * truth)
+        told = explain_capacity(feeder, loads, row, grid=grid, tolerance_kw=0.01)
+        assert told.limit["below"].iloc[0] <= 0.03 < told.limit["above"].iloc[0]

