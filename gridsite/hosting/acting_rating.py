@@ -92,7 +92,8 @@ def _by_setting(
         ) -> None:
             kept.append((at, kw))
 
-        table = rate(case, replace(settings, envelope=keep))
+        alone = replace(settings, envelope=keep, lower_envelope=None)
+        table = rate(case, alone)
         order = case.profiles.time.get_indexer(pd.DatetimeIndex(table["limit_time"]))
         when = [time[steps[k]] if k >= 0 else pd.NaT for k in order]
         named = pd.Series(when, index=table.index, dtype=object)

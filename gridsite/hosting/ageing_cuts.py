@@ -85,17 +85,11 @@ def ageing_cuts(
         order = order[share[order] < 1.0]
         names = sets.limit.names[sets.ends[order]].astype(str)
         _, first = np.unique(names, return_index=True)  # the end that takes less
-        for i in order[np.sort(first)]:
-            parts.append(
-                _cut(
-                    sets,
-                    i,
-                    share[i] * used,
-                    int(step[i]),
-                    port_ids,
-                    f" ageing round {round_number}",
-                )
-            )
+        label = f" ageing round {round_number}"
+        parts.extend(
+            _cut(sets, i, share[i] * used, int(step[i]), port_ids, label)
+            for i in order[np.sort(first)]
+        )
     return _stack(parts)
 
 
@@ -115,7 +109,8 @@ def _cut(
     growth = rated_a * _growth(sets, end, port, step, at_kw)
     element, time = str(sets.limit.names[end]), case.time[step]
     row_id = f"transformer ageing {element} {time.isoformat()}{label}"
-    at = np.flatnonzero(case.rated == ends.at[end])
+    terminal = ends.at[end]
+    at = np.flatnonzero(case.rated == terminal)
     rows = pd.DataFrame(
         {
             "row_id": [row_id],

@@ -75,6 +75,9 @@ class Settings:
         What transformers age by; not checked without it.
     envelope : callable, optional
         Takes row labels of connections and their headroom at each step. [kW]
+    lower_envelope : callable, optional
+        Takes row labels, what is kept of each headroom [-], and its lower bound.
+        [kW]
     """
 
     power_factor: float
@@ -86,6 +89,7 @@ class Settings:
     levels: tuple[float, ...] = LEVELS
     ageing: Ageing | None = None
     envelope: Callable[[pd.Index, Floats], None] | None = None
+    lower_envelope: Callable[[pd.Index, Floats, Floats], None] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -199,7 +199,11 @@ def hosting_capacity(
         def keep(labels: pd.Index, headroom_kw: Floats) -> None:
             writer.write(table.index.get_indexer(labels), headroom_kw, again=True)
 
-        return _rate(table, grid, replace(settings, envelope=keep), progress)
+        def lower(labels: pd.Index, share: Floats, least_kw: Floats) -> None:
+            writer.lower(table.index.get_indexer(labels), share, least_kw)
+
+        settings = replace(settings, envelope=keep, lower_envelope=lower)
+        return _rate(table, grid, settings, progress)
 
 
 def _rate(

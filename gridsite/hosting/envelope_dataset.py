@@ -202,6 +202,24 @@ class EnvelopeWriter:
             self._values[int(row), :] = round_down(values)
         self._written[at] = True
 
+    def lower(self, rows: Ints, share: Floats, least_kw: Floats) -> None:
+        """
+        Lower what is written of some connections.
+
+        Parameters
+        ----------
+        rows : numpy.ndarray of int, shape (n_row,)
+            Their positions in ``connections``; those not written are passed over.
+        share : numpy.ndarray, shape (n_row,)
+            What is kept of each headroom. [-]
+        least_kw : numpy.ndarray, shape (n_row,)
+            A lower bound of each. [kW]
+        """
+        for row, kept, least in zip(rows, share, least_kw, strict=True):
+            if self._written[row] and kept < 1.0:
+                values = self._values[int(row), :].astype(np.float64) * kept
+                self._values[int(row), :] = round_down(np.maximum(values, least))
+
     def __exit__(
         self,
         kind: type[BaseException] | None,

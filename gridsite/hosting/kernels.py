@@ -453,3 +453,28 @@ def drop_implied(order, kind, top, growth, keep):  # pragma: no cover
         if keep[i]:
             held[count] = i
             count += 1
+
+
+@nb.njit(cache=True, parallel=True, error_model="numpy")
+def nearest(slack, inverse, start, row, first, ratio, step):  # pragma: no cover
+    """Fill the least ratio of each pair's load to the first one's, and its step."""
+    n_step = slack.shape[1]
+    for k in nb.prange(len(start) - 1):
+        low = np.full(n_step, np.inf)
+        for i in range(start[k], start[k + 1]):
+            if first[i]:
+                weight = inverse[k, row[i]]
+                for t in range(n_step):
+                    low[t] = min(low[t], slack[row[i], t] * weight)
+        for t in range(n_step):
+            low[t] = 1.0 / low[t]
+        for i in range(start[k], start[k + 1]):
+            if first[i]:
+                continue
+            weight = inverse[k, row[i]]
+            least, at = np.inf, 0
+            for t in range(n_step):
+                value = slack[row[i], t] * low[t]
+                if value < least:
+                    least, at = value, t
+            ratio[i], step[i] = least * weight, at

@@ -366,6 +366,9 @@ class _SplitRating:
         for name in [n for n in out if n.startswith(("flexible_e", "flexible_h"))]:
             lowered = np.maximum(out[name] * fell, firm)
             out[name] = np.where(firm > 0.0, lowered, out[name])
+        if self.settings.lower_envelope is not None:
+            good = np.flatnonzero(out["firm_status"] == "ok")
+            self.settings.lower_envelope(self.index[good], fell[good], firm[good])
 
     def _lower_near(self, at: Ints, cases: _Cases) -> None:
         """Lower what fails at the step that limits it, then at steps as near."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numba as nb
 import numpy as np
+
+from gridsite.hosting.kernels import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,31 +45,6 @@ def overtaking(
     start = np.searchsorted(load, np.arange(inverse.shape[1] + 1))
     ratio = np.full(len(load), np.inf)
     step = np.zeros(len(load), dtype=np.int64)
-    _nearest(slack, np.ascontiguousarray(inverse.T), start, row, first, ratio, step)
+    nearest(slack, np.ascontiguousarray(inverse.T), start, row, first, ratio, step)
     pairs = np.flatnonzero(ratio < _CLOSE)
     return pairs, np.unique(step[pairs])
-
-
-@nb.njit(cache=True, parallel=True, error_model="numpy")
-def _nearest(slack, inverse, start, row, first, ratio, step):  # pragma: no cover
-    """Fill the least ratio of each pair's load to the first one's, and its step."""
-    n_step = slack.shape[1]
-    for k in nb.prange(len(start) - 1):
-        low = np.full(n_step, np.inf)
-        for i in range(start[k], start[k + 1]):
-            if first[i]:
-                weight = inverse[k, row[i]]
-                for t in range(n_step):
-                    low[t] = min(low[t], slack[row[i], t] * weight)
-        for t in range(n_step):
-            low[t] = 1.0 / low[t]
-        for i in range(start[k], start[k + 1]):
-            if first[i]:
-                continue
-            weight = inverse[k, row[i]]
-            least, at = np.inf, 0
-            for t in range(n_step):
-                value = slack[row[i], t] * low[t]
-                if value < least:
-                    least, at = value, t
-            ratio[i], step[i] = least * weight, at

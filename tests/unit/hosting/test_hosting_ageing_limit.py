@@ -161,7 +161,6 @@ def test_rows_of_ageing_cut_off_what_breaks_and_leave_what_holds(aged):
     grid, table = aged(HOT["loss of life"], *criteria)
     ports = table.index[table["firm_kw"] > 0.0]
     plan = table.loc[ports, "firm_kw"].rename_axis("port_id")
-    found = replay_loads(grid.feeder, grid.profiles, plan, grid=grid)
     rows, terms = ageing_cuts(grid, ports, plan, grid.feeder_ids, 1)
     (row,) = rows.to_dict("records")
     assert row["criterion"] == "transformer ageing"
