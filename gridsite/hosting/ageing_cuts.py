@@ -109,7 +109,7 @@ def _cut(
     growth = rated_a * _growth(sets, end, port, step, at_kw)
     element, time = str(sets.limit.names[end]), case.time[step]
     row_id = f"transformer ageing {element} {time.isoformat()}{label}"
-    terminal = ends.at[end]
+    terminal = np.take(ends.at, end)
     at = np.flatnonzero(case.rated == terminal)
     rows = pd.DataFrame(
         {

@@ -168,8 +168,14 @@ class SetAgeing:
             worst = int(wide.argmax())
             if wide[worst] <= accuracy:
                 break
-            own = (x[worst] for x in (low, high, g_low, g_high))
-            at = between(*map(float, own), accuracy * float(high[worst]), iteration)
+            at = between(
+                float(low[worst]),
+                float(high[worst]),
+                float(g_low[worst]),
+                float(g_high[worst]),
+                accuracy * float(high[worst]),
+                iteration,
+            )
             beyond, hottest = self.beyond_k(at * set_kw)
             up = (beyond <= 0.0) & (at > low)
             down = (beyond > 0.0) & (at < high)

@@ -865,7 +865,9 @@ class BaseCase:
         upper[high.stop :] /= np.abs(self.positive_y @ v0)[:, None]
         across = self.port_voltage(v0)
         fall = np.diagonal(self.port_voltage(dv))
-        own = -np.real(np.conj(across) * fall) / np.abs(across) / self.block.port_nominal
+        own = (
+            -np.real(np.conj(across) * fall) / np.abs(across) / self.block.port_nominal
+        )
         return drop, upper, own
 
     @cached_property

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 #: Norms by name: voltage band, unbalance, percentile rule (share of a week's
 #: 10-minute means, lowest value ever). ANSI C84.1, table 1, service voltage: up to
 #: 600 V a band of its own, above it that of 2.4 to 34.5 kV (12,160 to 13,090 V at
-#: 12,470 V is range A, 11,850 to 13,200 V range B). The text of the norm is sold and was
-#: not at hand: values above 600 V are from general knowledge of table 1, unchecked.
-#: Utilization voltage is not limited.
+#: 12,470 V is range A, 11,850 to 13,200 V range B). The text of the norm is sold and
+#: was not at hand: values above 600 V come from general knowledge of the table and are
+#: unchecked against it. Utilization voltage is not limited.
 PRESETS: dict[str, dict[str, Any]] = {
     "EN50160": {
         "voltage_min_pu": 0.90,
