@@ -401,7 +401,10 @@ class ActingCase:
             self.course.groups(), self.proofs, strict=True
         ):
             wanted = ~held[:, steps]
-            own = self.across[:, steps].max(axis=1)[port]
+            own = (
+                self.across[:, steps].max(axis=1)[port]
+                / self.case.block.port_nominal[port]
+            )
             wanted[proof.own_share(kw, port) * own < most] = False
             block = self.circuit.block(positions)
             rank = np.cumsum(wanted, axis=1)
