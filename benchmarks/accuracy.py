@@ -24,12 +24,14 @@ import numpy as np
 import pandas as pd
 from common import CASES, Clock, at_steps, print_machine, read_case
 
-from gridsite.hosting.base_case import BaseCase, GridCase, port_profiles
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.envelope_dataset import read_envelope
+from gridsite.hosting.grid_case import GridCase, port_profiles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from gridsite.hosting.base_case import BaseCase
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

@@ -38,8 +38,8 @@ from common import (
 from peers import PowerGridModel, circuit
 
 from gridsite.feeder.powerflow import Block
-from gridsite.hosting.base_case import GridCase, port_profiles
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase, port_profiles
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -18,7 +18,7 @@ from common import Clock, print_machine, read_case
 from peers import LightSim2Grid, PowerGridModel, circuit
 
 from gridsite.feeder.powerflow import Block, Solution, States
-from gridsite.hosting.base_case import port_profiles
+from gridsite.hosting.grid_case import port_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from common import Clock, print_machine, read_case, spread
 
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import grid_rows
 from gridsite.siting import SitingProblem, empty_table, solve
 from gridsite.study.siting_grid import Grids

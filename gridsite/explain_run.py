@@ -18,7 +18,7 @@ from gridsite.results import input_hashes
 from gridsite.study import Study
 
 if TYPE_CHECKING:
-    from gridsite.hosting.base_case import GridCase
+    from gridsite.hosting.grid_case import GridCase
     from gridsite.report import Results
 
 

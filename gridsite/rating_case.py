@@ -28,7 +28,7 @@ from gridsite.feeder.taps import TapControl
 from gridsite.feeder.typical_days import typical_steps
 from gridsite.hosting.ageing_limit import Ageing
 from gridsite.hosting.ambient import read_ambient
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.thermal import ThermalModel
 

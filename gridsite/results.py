@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
     from gridsite.hosting.ac_replay import LoadReplay
-    from gridsite.hosting.base_case import GridCase
+    from gridsite.hosting.grid_case import GridCase
 
 
 def element_table(feeder: Feeder, replay: LoadReplay) -> gpd.GeoDataFrame:

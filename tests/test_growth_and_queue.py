@@ -14,7 +14,7 @@ from gridsite import Study, cli
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.rating_case import LoadChoice
 

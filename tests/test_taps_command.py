@@ -12,7 +12,7 @@ import pytest
 from gridsite import Study, cli
 from gridsite.errors import ConfigError
 from gridsite.feeder.taps import TapControl
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 
 
 def add_taps(path):

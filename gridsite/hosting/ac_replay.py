@@ -13,7 +13,7 @@ from gridsite.feeder.powerflow import block_states
 from gridsite.feeder.split import split_feeder
 from gridsite.hosting.acting import plan_states
 from gridsite.hosting.ageing_replay import ageing_violations
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.voltage_quality import (
     VoltageRule,
@@ -277,14 +277,14 @@ class _BlockReplay:
         step = None if self.moved is case else np.zeros(v.shape[1], dtype=np.int64)
         self.slack = case.slack if self.idle else self.moved.row_slack(v, step)
         # an element counts once, whatever the number of its ends
-        self.broken = case.broken_elements
+        self.broken = case.figures.broken_elements
         self.new = self.worsened = np.zeros_like(self.broken)
         if not self.idle:
             worse = case.slack - self.slack
             new = ~case.broken & (self.slack < 0.0)
             worsened = case.broken & (worse > case.materiality[:, None])
-            self.new = case.by_element(new) & ~self.broken
-            self.worsened = case.by_element(worsened | new) & self.broken
+            self.new = case.figures.by_element(new) & ~self.broken
+            self.worsened = case.figures.by_element(worsened | new) & self.broken
         self._find_high()
 
     def _find_high(self) -> None:
@@ -294,7 +294,7 @@ class _BlockReplay:
             self.base_high = self.high = np.zeros((0, len(case.time)), dtype=bool)
             return
         most = case.v_max[:, None]
-        highest = case.base_highest[case.limited]
+        highest = case.figures.highest[case.limited]
         if not self.idle:
             highest = np.maximum(highest, np.abs(self.v[case.limited]).max(axis=1))
         self.base_high = np.zeros((len(case.limited), len(case.time)), dtype=bool)
@@ -357,7 +357,7 @@ class _BlockReplay:
     def _rows(self, hit: NDArray[np.bool_], kind: str) -> pd.DataFrame:
         case = self.case
         element, step = np.nonzero(hit)
-        row = case.worst_row(self.slack, element, step)
+        row = case.figures.worst_row(self.slack, element, step)
         if len(row) > _MOST_LISTED:
             deepest = np.argsort(self.slack[row, step])[:_MOST_LISTED]
             row, step = row[deepest], step[deepest]
@@ -404,14 +404,14 @@ class _BlockReplay:
         case = self.case
         terminals = case.feeder.terminals.iloc[case.block.terminals]
         scale = (terminals["base_a"] / terminals["rated_a"]).to_numpy(dtype=float)
-        plan = case.base_peaks
+        plan = case.figures.peaks
         if not self.idle:
             plan = np.abs(self.moved.block.currents(self.v, self.moved.drive))
             plan = plan.max(axis=1, initial=0.0)
         frame = pd.DataFrame(
             {
                 "element": terminals["element"].to_numpy(),
-                "base_peak_percent": case.base_peaks * scale * 100.0,
+                "base_peak_percent": case.figures.peaks * scale * 100.0,
                 "plan_peak_percent": plan * scale * 100.0,
             }
         )
@@ -422,11 +422,11 @@ class _BlockReplay:
         """Return the lowest voltage of each bus. [pu]"""
         case = self.case
         nodes = case.feeder.nodes.iloc[case.block.nodes]
-        plan = case.base_lowest if self.idle else np.abs(self.v).min(axis=1)
+        plan = case.figures.lowest if self.idle else np.abs(self.v).min(axis=1)
         frame = pd.DataFrame(
             {
                 "bus": nodes["bus"].to_numpy(),
-                "base_min_pu": case.base_lowest,
+                "base_min_pu": case.figures.lowest,
                 "plan_min_pu": plan,
             }
         )
@@ -435,8 +435,8 @@ class _BlockReplay:
     def losses_mwh(self) -> tuple[float, float]:
         """Return losses over all steps, base and plan. [MWh]"""
         case = self.case
-        base = case.base_losses
-        plan = base if self.idle else self.moved.losses(self.v).sum()
+        base = case.figures.base_losses
+        plan = base if self.idle else self.moved.figures.losses(self.v).sum()
         scale = case.block.base_kva / 1e3 * case.step_hours
         return float(base * scale), float(plan * scale)
 

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from gridsite.feeder.acting_controls import Course, Ends
     from gridsite.feeder.control_settings import ControlCourse
     from gridsite.feeder.powerflow import Block
-    from gridsite.hosting.base_case import BaseCase, GridCase
+    from gridsite.hosting.base_case import BaseCase
+    from gridsite.hosting.grid_case import GridCase
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

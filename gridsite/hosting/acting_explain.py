@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gridsite.feeder.acting_controls import Ends
-    from gridsite.hosting.base_case import BaseCase, GridCase
+    from gridsite.hosting.base_case import BaseCase
+    from gridsite.hosting.grid_case import GridCase
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gridsite.hosting.acting import Verdict
-    from gridsite.hosting.base_case import GridCase
     from gridsite.hosting.block_rating import Settings
+    from gridsite.hosting.grid_case import GridCase
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

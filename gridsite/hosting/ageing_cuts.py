@@ -24,7 +24,8 @@ from gridsite.hosting.joint import NEGLIGIBLE, PROBE_KW, _stack, candidate_ports
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gridsite.hosting.base_case import BaseCase, GridCase
+    from gridsite.hosting.base_case import BaseCase
+    from gridsite.hosting.grid_case import GridCase
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]

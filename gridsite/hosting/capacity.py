@@ -20,10 +20,10 @@ from gridsite.feeder.assumed_ratings import ASSUMED, rating_sources
 from gridsite.feeder.candidate_ports import lacks_phase
 from gridsite.feeder.load_parts import service_power
 from gridsite.hosting.acting_rating import rate_acting
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.block_rating import BlockRating, Settings
 from gridsite.hosting.envelope_dataset import EnvelopeWriter
 from gridsite.hosting.flexible import LEVELS, level_name
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.nested import rate_split
 from gridsite.hosting.rows import (

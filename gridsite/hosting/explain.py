@@ -21,7 +21,6 @@ from gridsite.feeder.load_parts import service_power
 from gridsite.hosting.acting import UNSETTLED
 from gridsite.hosting.acting_explain import acted_states
 from gridsite.hosting.ageing_limit import AgeingLimit
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.feed_path import (
     STATES,
     element_table,
@@ -30,6 +29,7 @@ from gridsite.hosting.feed_path import (
     node_table,
     value_row,
 )
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.search import largest_passing
 from gridsite.hosting.service_terms import service_terms

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-    from gridsite.hosting.base_case import GridCase
+    from gridsite.hosting.grid_case import GridCase
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,8 +30,8 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint_search import JointSearch
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.load_sets import checked_loads

@@ -25,7 +25,8 @@ from gridsite.hosting.load_sets import Stop, common_share
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gridsite.hosting.base_case import BaseCase, GridCase
+    from gridsite.hosting.base_case import BaseCase
+    from gridsite.hosting.grid_case import GridCase
 
     Floats = NDArray[np.float64]
 

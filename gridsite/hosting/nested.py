@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
     from gridsite.feeder.profiles import Profiles
     from gridsite.feeder.split import Split
-    from gridsite.hosting.base_case import BaseCase, GridCase
+    from gridsite.hosting.base_case import BaseCase
+    from gridsite.hosting.grid_case import GridCase
     from gridsite.hosting.rows import Rows
 
     Floats = NDArray[np.float64]

@@ -9,7 +9,7 @@ import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.hosting.ageing_limit import AgeingLimit
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint_search import JointSearch
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.load_sets import checked_loads, largest_shares

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gridsite.feeder.split import Split
-    from gridsite.hosting.base_case import BaseCase, GridCase
+    from gridsite.hosting.base_case import BaseCase
+    from gridsite.hosting.grid_case import GridCase
     from gridsite.hosting.rows import Rows
 
     Floats = NDArray[np.float64]
@@ -248,7 +249,7 @@ class Trunk:
         float
             Voltage. [pu]
         """
-        return float(self.case.base_lowest.min())
+        return float(self.case.figures.lowest.min())
 
     def head_drop(self, part: int, inside: pd.DataFrame) -> Floats:
         """

@@ -18,7 +18,7 @@ from gridsite.hosting.joint import (
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from gridsite.hosting.base_case import GridCase
+    from gridsite.hosting.grid_case import GridCase
 
 #: Headroom that works add counts from this share of the row on. [-]
 _LEAST_GAIN = 1e-6

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from gridsite.config import StudyConfig
     from gridsite.hosting.ac_replay import LoadReplay
-    from gridsite.hosting.base_case import GridCase
+    from gridsite.hosting.grid_case import GridCase
     from gridsite.siting import Plan
     from gridsite.study.place_inputs import Places
     from gridsite.study.siting_inputs import SitingInputs

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
 
     from gridsite.feeder.model import Feeder
-    from gridsite.hosting.base_case import GridCase
+    from gridsite.hosting.grid_case import GridCase
     from gridsite.places import Demand
     from gridsite.study.place_inputs import Places
     from gridsite.study.siting_grid import Grids

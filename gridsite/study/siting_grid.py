@@ -16,7 +16,7 @@ from gridsite.siting import empty_table
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from gridsite.hosting.base_case import GridCase
+    from gridsite.hosting.grid_case import GridCase
     from gridsite.siting import SitingProblem
 
 #: Counts of a replay that add up over periods.

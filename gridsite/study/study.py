@@ -12,7 +12,7 @@ from gridsite.feeder.assumed_ratings import read_ratings, with_ratings
 from gridsite.feeder.load_growth import with_committed_ports
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.places import read_areas
 from gridsite.rating_case import AmbientChoice

@@ -16,8 +16,8 @@ from gridsite.errors import BaseCaseError
 from gridsite.feeder.model import Feeder
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.response import Response

@@ -14,9 +14,9 @@ import pytest
 
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import capacity_summary, hosting_capacity
 from gridsite.hosting.envelope_dataset import read_envelope
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 STEPS, CONNECTIONS, RANDOM_STEPS = 1_200, 8, 40

@@ -15,9 +15,9 @@ from gridsite.feeder.candidate_ports import load_name
 from gridsite.feeder.profiles import constant_profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.hosting.base_case import GridCase, port_profiles
 from gridsite.hosting.capacity import hosting_capacity, own_connections
 from gridsite.hosting.explain import explain_capacity
+from gridsite.hosting.grid_case import GridCase, port_profiles
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.phases import unit_connections, with_three_phases
 

@@ -17,7 +17,7 @@ from gridsite.feeder.controls import feeder_at
 from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import port_profiles
+from gridsite.hosting.grid_case import port_profiles
 
 if TYPE_CHECKING:
     from collections.abc import Callable

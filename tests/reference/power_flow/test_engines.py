@@ -26,7 +26,7 @@ from scipy.sparse.csgraph import connected_components
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from gridsite.feeder.load_growth import (
 from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.profiles import constant_profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity, own_connections
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 

@@ -20,7 +20,7 @@ from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.powerflow import Block, States
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import port_profiles
+from gridsite.hosting.grid_case import port_profiles
 
 NEEDS_SIMBENCH = pytest.mark.skipif(
     importlib.util.find_spec("simbench") is None, reason="SimBench is not installed"

@@ -11,7 +11,7 @@ import pytest
 from gridsite.errors import BaseCaseError
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.split import find_leaves, split_feeder
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 

@@ -20,8 +20,8 @@ from gridsite.feeder.powerflow import Block, States
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.unbalance import bus_triples, voltage_unbalance
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 TURN = np.exp(-2j * np.pi / 3 * np.arange(3))
@@ -524,4 +524,5 @@ def test_losses_of_a_base_case_are_those_of_runpp_3ph():
         for table in ("line", "trafo")
         for phase in "abc"
     )
-    assert case.base_losses * feeder.base_kva == pytest.approx(1e3 * theirs, rel=1e-6)
+    own = case.figures.base_losses * feeder.base_kva
+    assert own == pytest.approx(1e3 * theirs, rel=1e-6)

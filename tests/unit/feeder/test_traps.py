@@ -15,8 +15,8 @@ from gridsite.errors import BaseCaseError, DataError
 from gridsite.feeder.powerflow import Block, States
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 

@@ -14,8 +14,8 @@ from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting import acting_rating
 from gridsite.hosting.acting import ActingCase
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 if TYPE_CHECKING:

@@ -15,9 +15,9 @@ from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.ageing_cuts import ageing_cuts
 from gridsite.hosting.ageing_limit import Ageing, AgeingLimit
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.explain import explain_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.thermal import ThermalModel, hot_spot_series
 

@@ -10,7 +10,7 @@ import pytest
 
 from gridsite.errors import DataError
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase, port_profiles
+from gridsite.hosting.grid_case import GridCase, port_profiles
 from gridsite.hosting.limits import Limits
 
 

@@ -12,8 +12,8 @@ import pytest
 from gridsite.errors import BaseCaseError, ConfigError, DataError
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import capacity_summary, hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import CRITERIA, Limits
 
 TOLERANCE_KW = 0.01

@@ -10,9 +10,9 @@ import pytest
 from gridsite.errors import DataError, PowerFlowError
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.explain import explain_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 HOUSES = [f"house {i}" for i in range(1, 6)]

@@ -10,7 +10,7 @@ import pytest
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting import joint
 from gridsite.hosting.ac_replay import plan_voltages, replay_loads
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
 from gridsite.schemas import check_table

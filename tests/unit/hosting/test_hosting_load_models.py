@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.response import Response
 from gridsite.hosting.screening import Screen

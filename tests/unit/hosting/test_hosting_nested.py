@@ -9,9 +9,9 @@ import pandas as pd
 import pytest
 
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity, own_connections
 from gridsite.hosting.envelope_dataset import read_envelope
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 STEADY = ("voltage", "line current", "transformer current", "service")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.search import largest_passing
 

@@ -15,9 +15,9 @@ from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.explain import explain_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
 TAN_PHI = np.sqrt(1.0 / 0.98**2 - 1.0)

@@ -14,9 +14,9 @@ from gridsite.feeder.candidate_ports import load_name
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import plan_voltages, replay_loads
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity, own_connections
 from gridsite.hosting.explain import explain_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.load_sets import least_margin

@@ -14,9 +14,9 @@ from gridsite.feeder.profiles import constant_profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.unbalance import bus_triples, voltage_unbalance
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.block_rating import BlockRating, Settings
 from gridsite.hosting.capacity import hosting_capacity, own_connections
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.hosting.limits import CRITERIA, Limits

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.voltage_quality import (
     voltage_quality,

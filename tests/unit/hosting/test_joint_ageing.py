@@ -13,8 +13,8 @@ from gridsite import joint_capacity
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.ageing_limit import Ageing
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.sharing import shared_assets
 from gridsite.hosting.thermal import ThermalModel, hot_spot_series
 

@@ -18,8 +18,8 @@ from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting import joint, load_sets
 from gridsite.hosting.ac_replay import plan_voltages, replay_loads
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint_search import BOUND_MARGIN, JointSearch, Split
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.load_sets import Stop

@@ -8,8 +8,8 @@ import pytest
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.base_case import GridCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.sharing import shared_assets, shared_headroom
 
