@@ -1,7 +1,7 @@
 """
 Reading an OpenDSS circuit, and rating all its connections over the year of its shapes.
 
-``python opendss.py MASTER.dss [--steps snapshot] [--controls acting]``
+``python opendss.py MASTER.dss [--steps snapshot] [--controls acting] [--phase 12]``
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("master", type=Path)
     parser.add_argument("--steps", default="year", choices=["snapshot", "576", "year"])
     parser.add_argument("--controls", default="frozen", choices=["frozen", "acting"])
+    parser.add_argument("--phase", default="known", choices=["known", "12", "ABC"])
     options = parser.parse_args()
     print_machine("dss-python")
     with Clock() as reading:
@@ -39,6 +40,7 @@ def main() -> None:
             choose_loads=LoadChoice(steps=options.steps),
             limits=Limits(criteria=CRITERIA),
             controls=options.controls,
+            phase=options.phase,
         )
     table = results.hosting
     print(f"read, rated, replayed ({options.steps}, {options.controls}): ", end="")

@@ -54,6 +54,9 @@ MAX_ITERATIONS = 200
 #: Memory of one thread's work arrays. [values]
 _CHUNK_VALUES = 24_000
 
+#: Least number of states that share each entry of a factor.
+_WIDTH = 16
+
 
 @dataclass(frozen=True, kw_only=True)
 class States:
@@ -477,7 +480,7 @@ class Block:
         v = np.empty((len(self.nodes), n_state), dtype=np.complex128)
         residual = np.empty(n_state)
         iterations = np.zeros(n_state, dtype=np.int64)
-        width = max(4, min(64, _CHUNK_VALUES // max(len(self.nodes), 1)))
+        width = max(_WIDTH, min(64, _CHUNK_VALUES // max(len(self.nodes), 1)))
         more_of = states.more_of
         if more_of is None:
             more_of = np.full(len(self.ports), -1)

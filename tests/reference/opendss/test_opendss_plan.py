@@ -154,6 +154,31 @@ def test_units_across_both_legs_fill_a_pole_transformer(plan, judge_of):
     assert "line ratings assumed for 1 of 4 lines: 100 A" in run.summary["assumptions"]
 
 
+@pytest.mark.slow
+def test_a_plan_on_the_8500_node_feeder_breaks_nothing_by_opendss(
+    plan, judge_of, shared
+):
+    """Units at 240 V on eight of 1,177 split-phase services; users are generated."""
+    master = shared("opendss/ieee8500/Master.dss")
+    houses = read_feeder(master).load_ports.index[::150].tolist()
+    criteria = ("voltage", "transformer current")
+    limits = ('preset = "EN50160"', f'preset = "EN50160"\ncriteria = {[*criteria]}')
+    run = plan(master, 18.0, houses, limits, phases="12", copy=False)
+    assert run.summary["status"] == "optimal"
+    assert run.summary["replay"]["new"] == run.summary["replay"]["worsened"] == 0
+    hosting = run.results.hosting
+    assert len(hosting) == len(houses)
+    assert (hosting["phases"] == "12").all()
+    kw = added(run)
+    assert sum(kw.values()) >= 18.0
+    opendss = judge_of(run, master)
+    assert not opendss.broken(kw) - opendss.base
+    row = hosting[hosting["firm_status"] == "ok"].iloc[0]
+    firm = {row["port_id"]: row["firm_kw"]}
+    assert not opendss.broken(firm) - opendss.base
+    assert opendss.broken({row["port_id"]: row["firm_kw"] + 0.25}) - opendss.base
+
+
 @pytest.mark.parametrize("rule", ["worst", "best", "sampled"])
 def test_a_rule_puts_all_units_of_a_building_on_one_phase(plan, judge_of, rule):
     run = plan(HOUSE, 4.5, ["zip", "motor"], JUDGED, ASSUMED, phases=rule)
