@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 import numba
 import numpy as np
 import pandas as pd
-from common import CASES, Clock, at_steps, print_machine, read_case
+from common import CASES, Clock, print_machine, read_case
 
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.envelope_dataset import read_envelope
@@ -78,7 +78,7 @@ def truths(
     for feeder_id in np.unique(ids):
         rows = np.flatnonzero(ids == feeder_id)
         every = np.unique(np.concatenate([steps, own[rows]]))
-        profiles = at_steps(grid.profiles, every)
+        profiles = grid.profiles.at_steps(every)
         case = grid.part(grid.feeder, str(feeder_id), profiles)
         names = grid.feeder.ports.index[case.block.ports]
         port = names.get_indexer(chosen["port_id"].iloc[rows]).astype(np.int64)

@@ -58,7 +58,7 @@ class Case:
 
     def at(self, steps: Ints) -> Case:
         """Return the case at some steps."""
-        return replace(self, loads=at_steps(self.loads, steps))
+        return replace(self, loads=self.loads.at_steps(steps))
 
     def size(self) -> str:
         """Return its size in words."""
@@ -125,16 +125,6 @@ def _copied(net: Any, table: str, i: int, n_bus: int) -> pd.DataFrame:  # noqa: 
         size = rows["et"].map({"l": len(net.line), "t": len(net.trafo), "b": n_bus})
         rows["element"] += i * size
     return rows
-
-
-def at_steps(loads: Profiles, steps: Ints) -> Profiles:
-    """Return profiles of some steps; their stamps only keep the order."""
-    return replace(
-        loads,
-        time=loads.time[: len(steps)],
-        p_shapes=np.ascontiguousarray(loads.p_shapes[:, steps]),
-        q_shapes=np.ascontiguousarray(loads.q_shapes[:, steps]),
-    )
 
 
 def hourly(loads: Profiles) -> Profiles:

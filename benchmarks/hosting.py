@@ -27,7 +27,6 @@ from common import (
     CASES,
     Case,
     Clock,
-    at_steps,
     in_child,
     keep,
     kept,
@@ -127,7 +126,7 @@ def bisect(path: Path, searches: pd.DataFrame) -> tuple[Clock, int, Floats]:
     high = searches.groupby("search")["most"].first().to_numpy()
     for feeder_id, group in searches.groupby("feeder_id"):
         steps, now = np.unique(group["step"].to_numpy(int), return_inverse=True)
-        base = grid.part(case.feeder, str(feeder_id), at_steps(profiles, steps))
+        base = grid.part(case.feeder, str(feeder_id), profiles.at_steps(steps))
         names = case.feeder.ports.index[base.block.ports]
         own = profiles.select(names)
         port = names.get_indexer(group["port_id"]).astype(np.int64)

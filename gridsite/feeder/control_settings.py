@@ -7,7 +7,7 @@ whose controls stand works on each of these groups.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -161,10 +161,4 @@ def at_setting(
     profiles : Profiles
         Of these steps; their stamps only keep the order.
     """
-    chosen = replace(
-        profiles,
-        time=profiles.time[: len(steps)],
-        p_shapes=np.ascontiguousarray(profiles.p_shapes[:, steps]),
-        q_shapes=np.ascontiguousarray(profiles.q_shapes[:, steps]),
-    )
-    return feeder_at(feeder, positions), chosen
+    return feeder_at(feeder, positions), profiles.at_steps(steps)

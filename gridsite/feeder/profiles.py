@@ -207,6 +207,35 @@ class Profiles:
             raise DataError(msg)
         return float(self.total_kw().max() / peaks.sum())
 
+    def at_steps(self, steps: NDArray[np.intp]) -> Profiles:
+        """
+        Return the profiles at some steps alone.
+
+        Parameters
+        ----------
+        steps : numpy.ndarray of int, shape (n_step,)
+            Wanted steps.
+
+        Returns
+        -------
+        Profiles
+            Their stamps are the first of these profiles: they only keep the order.
+
+        Examples
+        --------
+        >>> load = constant_profiles(["a"], [2.0], [0.3])
+        >>> load.at_steps(np.array([0])).power_kw()[0]
+        array([[2.]])
+        """
+        factor = self.source_factor
+        return replace(
+            self,
+            time=self.time[: len(steps)],
+            p_shapes=np.ascontiguousarray(self.p_shapes[:, steps]),
+            q_shapes=np.ascontiguousarray(self.q_shapes[:, steps]),
+            source_factor=None if factor is None else factor[steps],
+        )
+
     def select(self, port_ids: Ids) -> Profiles:
         """
         Return the profiles of some ports, in the order asked for.

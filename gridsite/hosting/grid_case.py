@@ -373,6 +373,27 @@ class GridCase:
             feeder, feeder_id, profiles, self.limits, power_factor=self.power_factor
         )
 
+    def whole_at(self, feeder_id: str, steps: Ints) -> BaseCase:
+        """
+        Return the base case of a whole block at some steps alone.
+
+        Parameters
+        ----------
+        feeder_id : str
+            Which block.
+        steps : numpy.ndarray of int, shape (n_step,)
+            Which steps, in order.
+
+        Returns
+        -------
+        BaseCase
+            Solved, with the stamps of these steps.
+        """
+        profiles = self.profiles_of(feeder_id)
+        case = self.part(self.feeder, feeder_id, profiles.at_steps(steps))
+        case.time, case.step_hours = profiles.time[steps], profiles.step_hours
+        return case
+
     def block(self, feeder_id: str) -> BaseCase:
         """
         Return the base case of one block.

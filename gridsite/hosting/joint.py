@@ -57,6 +57,9 @@ _GROWTH_VALUES = 100_000_000
 #: little off, and the replay mends them.
 _MEASURED_VALUES = 500_000_000
 
+#: Steps of a large block without a solution that a cut looks at, at least.
+_LOST_STEPS = 200
+
 #: Loads below this are as good as none. [kW]
 _LEAST_KW = 1e-3
 
@@ -106,11 +109,49 @@ def grid_rows(
         names = feeder.ports.index[feeder.ports["feeder_id"] == feeder_id]
         if names.isin(port_ids).any():
             also = [o.block(feeder_id) for o in (others or {}).get(feeder_id, ())]
+            if grid.course is None and not also and grid.split(feeder_id):
+                parts.append(_split_rows(grid, feeder_id, port_ids))
+                continue
             parts += [
                 _block_rows(case, port_ids, also)
                 for case, _ in plan_cases(grid, feeder_id, pd.Series(dtype=float))
             ]
     return _stack(parts)
+
+
+def _split_rows(
+    grid: GridCase, feeder_id: str, port_ids: pd.Index[str]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the rows of a block in parts, held whole at the steps that count alone."""
+    tightest: list[Ints] = []
+    size = np.zeros(len(grid.profiles.time))
+    for part in grid.cases(feeder_id):
+        size += np.abs(part.v).sum(axis=0)
+        tightest.append(part.slack[: part.n_voltage + len(part.rated)].argmin(axis=1))
+    steps = np.unique(np.append(np.concatenate(tightest), size.argmin()))
+    return _of_steps(_block_rows(grid.whole_at(feeder_id, steps), port_ids, []), steps)
+
+
+def _of_steps(
+    found: tuple[pd.DataFrame, pd.DataFrame], steps: Ints
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return rows of a case of some steps with their steps of the year."""
+    rows, coefficients = found
+    if len(rows):
+        rows = rows.assign(step=steps[rows["step"].to_numpy()])
+    return rows, coefficients
+
+
+def _deepest(grid: GridCase, violations: pd.DataFrame) -> Ints:
+    """Return the steps at which each element is farthest beyond what it may be."""
+    moved = (violations["value"] - violations["base_value"]).abs()
+    beyond = violations["excess"].where(violations["kind"] == "new", moved)
+    kinds = [violations[name] for name in ("element", "criterion", "kind")]
+    at = beyond.groupby(kinds, sort=False).idxmax()
+    lost = violations.index[violations["criterion"] == "power flow"]
+    some = lost[:: max(1, len(lost) // _LOST_STEPS)]
+    times = pd.DatetimeIndex(violations.loc[[*at, *some], "time"]).unique()
+    return np.sort(grid.profiles.time.get_indexer(times)).astype(np.int64)
 
 
 def cut_rows(
@@ -145,6 +186,13 @@ def cut_rows(
     """
     parts = []
     for feeder_id in sorted(violations["feeder_id"].unique()):
+        listed = violations[violations["feeder_id"] == feeder_id]
+        if "time" in listed and grid.course is None and grid.split(str(feeder_id)):
+            steps = _deepest(grid, listed)
+            case = grid.whole_at(str(feeder_id), steps)
+            cut = _block_cuts(case, case.slack, port_ids, added_kw, round_number)
+            parts.append(_of_steps(cut, steps))
+            continue
         for case, base in plan_cases(grid, str(feeder_id), added_kw):
             parts.append(_block_cuts(case, base, port_ids, added_kw, round_number))
     return _stack(parts)

@@ -11,7 +11,7 @@ lowered where that fails.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gridsite.feeder.profiles import Profiles
     from gridsite.feeder.split import Split
     from gridsite.hosting.base_case import BaseCase
     from gridsite.hosting.grid_case import GridCase
@@ -416,18 +415,14 @@ class _SplitRating:
 
     def _whole_cases(self, step: Ints) -> Iterator[_At]:
         """Yield steps held, which items are at them, where, and the whole's case."""
-        profiles = self.grid.profiles_of(self.feeder_id)
         for held, at, now in _batches(step):
-            case = self.grid.part(
-                self.grid.feeder, self.feeder_id, _at_steps(profiles, held)
-            )
-            yield held, at, now, case
+            yield held, at, now, self.grid.whole_at(self.feeder_id, held)
 
     def _near_cases(self, part: int, step: Ints) -> Iterator[_At]:
         """Yield the same for the trunk with one part."""
         grid, profiles = self.grid, self.grid.profiles_of(self.feeder_id)
         for held, at, now in _batches(step):
-            here = _at_steps(profiles, held)
+            here = profiles.at_steps(held)
             near = trunk_with(grid.feeder, here, self.split, part, held)
             yield held, at, now, grid.part(near[0], self.feeder_id, near[1])
 
@@ -492,15 +487,3 @@ def _name(
     element = case.rows["element"].to_numpy()[row].astype(object)
     element = np.where(kind == "voltage change", out["bus"][at], element)
     name_limit(out, at, kind, element, time)
-
-
-def _at_steps(profiles: Profiles, steps: Ints) -> Profiles:
-    """Return profiles of some steps; their stamps only keep the order."""
-    factor = profiles.source_factor
-    return replace(
-        profiles,
-        time=profiles.time[: len(steps)],
-        p_shapes=np.ascontiguousarray(profiles.p_shapes[:, steps]),
-        q_shapes=np.ascontiguousarray(profiles.q_shapes[:, steps]),
-        source_factor=None if factor is None else factor[steps],
-    )

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -119,19 +119,10 @@ def case(request):
     power = filed_power(net)
     if feeder.profiles is not None:
         steps = three_steps(feeder.profiles, ports)
-        profiles.append(at_steps(feeder.profiles, steps))
+        profiles.append(feeder.profiles.at_steps(steps))
         power = with_profiles(net, power, steps)
     v = np.hstack([voltages(feeder, part) for part in profiles])
     return Case(net=net, feeder=feeder, power=power, v=v)
-
-
-def at_steps(profiles, steps):
-    return replace(
-        profiles,
-        time=profiles.time[: len(steps)],
-        p_shapes=np.ascontiguousarray(profiles.p_shapes[:, steps]),
-        q_shapes=np.ascontiguousarray(profiles.q_shapes[:, steps]),
-    )
 
 
 def three_steps(profiles, ports):

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.capacity import hosting_capacity, own_connections
 from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.grid_case import GridCase
+from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
 
 STEADY = ("voltage", "line current", "transformer current", "service")
@@ -226,6 +228,41 @@ def test_firm_is_as_large_as_that_of_the_whole(rated):
     own, known = rated.parts.loc[both, "firm_kw"], rated.whole.loc[both, "firm_kw"]
     assert ((known - own) <= tolerance(known)).all()
     assert ((own - known) <= tolerance(known)).all()
+
+
+def same_rows(own, known):
+    """Hold rows and coefficients against each other."""
+    for rows, terms in (own, known):
+        assert len(rows)
+        assert len(terms)
+    order = [own[0].sort_values("row_id"), known[0].sort_values("row_id")]
+    pd.testing.assert_frame_equal(
+        *(table.reset_index(drop=True) for table in order), rtol=1e-5, atol=1e-6
+    )
+    terms = [
+        table.set_index(["row_id", "port_id"])["coefficient"].sort_index()
+        for _, table in (own, known)
+    ]
+    pd.testing.assert_series_equal(*terms, rtol=1e-4, atol=1e-7)
+
+
+def test_siting_rows_are_those_of_the_whole(rated):
+    ports = pd.Index(rated.whole["port_id"])
+    own, known = (grid_rows(rated.grids[size], ports) for size in (PARTS, WHOLE))
+    same_rows(own, known)
+
+
+def test_cuts_of_a_plan_are_those_of_the_whole(rated):
+    ports = pd.Index(rated.whole["port_id"])
+    added = pd.Series(rated.whole["firm_kw"].fillna(0.0).to_numpy(), ports) + 5.0
+    made = []
+    for size in (PARTS, WHOLE):
+        grid = rated.grids[size]
+        found = replay_loads(grid.feeder, grid.profiles, added, grid=grid)
+        made.append(cut_rows(grid, ports, added, found.violations, 1))
+    if not len(made[1][0]):
+        pytest.skip("nothing to cut: this plan breaks no limit that has rows")
+    same_rows(*made)
 
 
 def test_flexible_is_near_that_of_the_whole(rated):
