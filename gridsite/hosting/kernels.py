@@ -160,15 +160,17 @@ def may_bind(  # pragma: no cover
         wr, wi, moved = np.empty(n_near), np.empty(n_near), np.empty(n_near)
         cr, ci = np.empty(n_near), np.empty(n_near)
         _two_bus(drawn[k], v0, z_own[k], m, h, wr, wi, cr, ci, moved)
-        c_error = np.empty(n_near)
+        c_size, c_error = np.empty(n_near), np.empty(n_near)
+        z_own_size = abs(z_own[k])
         for i in range(n_near):
-            t, size0 = step[i], abs(v0[i])
+            t = step[i]
+            size0 = np.sqrt(v0[i].real ** 2 + v0[i].imag ** 2)
             x = spread[t] / (1.0 + spread[t])
             second = kappa_step[t] * spread[t]
             rest = size0 * kappa_port[at, t] * (second + (x + second) * x) / (1.0 - x)
-            w = abs(complex(wr[i], wi[i]))
+            w = np.sqrt(wr[i] ** 2 + wi[i] ** 2)
             lowest = min(w, size0 * (1.0 - x))
-            shrink = abs(z_own[k]) + abs(m[i])
+            shrink = z_own_size + np.sqrt(m[i].real ** 2 + m[i].imag ** 2)
             if len(h) > 0:
                 shrink += abs(h[i])
             shrink *= size / (lowest * w)
@@ -176,30 +178,29 @@ def may_bind(  # pragma: no cover
             known = moved[i] <= _TWO_BUS_TOLERANCE**2 and shrink < _CONTRACTION
             if not (known and size0 - w + error < change_max[k]):
                 out[k, t] = True
-            c_error[i] = abs(complex(cr[i], ci[i])) * error / lowest
+            c_size[i] = np.sqrt(cr[i] ** 2 + ci[i] ** 2)
+            c_error[i] = c_size[i] * error / lowest
         for r in range(n_row):
             if rows[r] == 0:
                 continue
-            z = row_z[r, k]
+            z, slack = row_z[r, k], row_slack[row[r]]
             over = over_size[r - n_plain, k] if r >= n_plain else 0.0
             z_size = abs(z) + over
             for i in range(n_near):
-                t, c = step[i], complex(cr[i], ci[i])
-                if out[k, t]:
+                t = step[i]
+                loose = row_kappa[r, t] * spread[t]
+                if loose + z_size * (c_size[i] + c_error[i]) < slack[t] or out[k, t]:
                     continue
-                now = abs(row_base[r, t] - z * c)
-                loose = row_kappa[r, t] * spread[t] + z_size * c_error[i]
+                now = abs(row_base[r, t] - z * complex(cr[i], ci[i]))
+                loose += z_size * c_error[i]
                 if r < n_voltage:
                     held = now - loose >= row_limit[r]
                 elif r >= n_plain:
-                    loose += over * abs(c)
-                    held = now + loose <= row_slack[row[r], t] + abs(row_base[r, t])
+                    loose += over * c_size[i]
+                    held = now + loose <= slack[t] + abs(row_base[r, t])
                 else:
                     held = now + loose <= row_limit[r]
-                if not held and not (
-                    row_kappa[r, t] * spread[t] + z_size * (abs(c) + c_error[i])
-                    < row_slack[row[r], t]
-                ):
+                if not held:
                     out[k, t] = True
 
 
