@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 #: Powers tried side by side before bisection, from what holds to twice that.
 LADDER = 8
 
+#: Powers below a value found, apart alike, that are tried too.
+GAPS = 32
+
 #: Share of a value by which it is found at best. [-]
 _SHARE = 1e-3
 
@@ -235,6 +238,30 @@ def _search(
         low[rising] = below
         rising = rising[~failed & (below < top[rising])]
         high[rising] = np.minimum(2.0 * low[rising] + tolerance_kw, top[rising])
+    _bisect(judge, low, high, row, step, tolerance_kw)
+    # a smaller load may fail where the controls do not help it yet
+    share = np.arange(1, GAPS) / GAPS
+    verdict = judge(np.repeat(np.arange(n), len(share)), np.outer(low, share).ravel())
+    below = verdict.holds.reshape(n, len(share))
+    hit = np.flatnonzero(~below.all(axis=1))
+    first = below[hit].argmin(axis=1)
+    place = np.ravel_multi_index((hit, first), below.shape)
+    row[hit], step[hit] = verdict.row[place], verdict.step[place]
+    high[hit] = low[hit] * share[first]
+    low[hit] *= first / GAPS
+    _bisect(judge, low, high, row, step, tolerance_kw)
+    return _Found(kw=low, row=row, step=step)
+
+
+def _bisect(
+    judge: Callable[[Ints, Floats], Verdict],
+    low: Floats,
+    high: Floats,
+    row: Ints,
+    step: Ints,
+    tolerance_kw: float,
+) -> None:
+    """Close brackets, in place, between powers that hold and that fail."""
     width = np.maximum(tolerance_kw, _SHARE * low)
     while len(left := np.flatnonzero((step >= 0) & (high - low > width))):
         middle = 0.5 * (low[left] + high[left])
@@ -242,7 +269,6 @@ def _search(
         good = verdict.holds
         low[left[good]], high[left[~good]] = middle[good], middle[~good]
         row[left[~good]], step[left[~good]] = verdict.row[~good], verdict.step[~good]
-    return _Found(kw=low, row=row, step=step)
 
 
 def _flexible(

@@ -13,7 +13,7 @@ import pytest
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting import acting_rating
-from gridsite.hosting.acting import ActingCase
+from gridsite.hosting.acting import ActingCase, Verdict
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
@@ -145,3 +145,30 @@ def test_what_is_left_out_changes_no_value(
     whole, many = rated()
     pd.testing.assert_frame_equal(short, whole, atol=1e-6)
     assert few < (0.9 if band else 1.0) * many
+
+
+class _Gapped:
+    """A connection whose load fails in a gap, and above a value. [kW]"""
+
+    gap, top = (526.0, 560.0), 601.0
+
+    def judge(self, _, kw, __):
+        holds = (kw <= self.top) & ~((kw > self.gap[0]) & (kw < self.gap[1]))
+        return Verdict(
+            holds=holds,
+            row=np.where(kw > self.top, 1, 0),
+            step=np.where(kw > self.top, 7, 3),
+        )
+
+
+def test_a_smaller_load_that_fails_is_what_limits():
+    """Between the powers of the first ladder, none of which falls in the gap."""
+    known = acting_rating._Standing(kw=np.array([300.0]), headroom_kw=np.zeros((1, 9)))
+    ladder = np.arange(1, 9) / 8.0
+    assert _Gapped().judge(0, 300.0 * ladder, None).holds.all()
+    assert _Gapped().judge(0, 300.0 + 300.0 * ladder, None).holds.all()
+    found = acting_rating._search(
+        _Gapped(), np.array([0]), known, np.array([1e4]), tolerance_kw=0.1
+    )
+    assert 526.0 - 0.6 <= found.kw[0] <= 526.0
+    assert (found.row[0], found.step[0]) == (0, 3)
