@@ -32,9 +32,18 @@ Overwrite = Annotated[
 FeederName = Annotated[
     str,
     typer.Argument(
-        help="A pandapower .json or .xlsx file, pandapower:NAME or simbench:CODE."
+        help="A pandapower .json or .xlsx file, OpenDSS .dss, MATPOWER .m, CIM .zip, "
+        "pandapower:NAME or simbench:CODE."
     ),
 ]
+
+
+#: Short names of criteria on the command line.
+_SHORT = {
+    "line": "line current",
+    "transformer": "transformer current",
+    "ageing": "transformer ageing",
+}
 
 
 class Generation(StrEnum):
@@ -147,8 +156,10 @@ def hosting(
         str | None,
         typer.Option(help="Norm of the limits. Default: inferred from the voltages."),
     ] = None,
-    voltage_min: Annotated[float | None, typer.Option(help="[pu]")] = None,
-    voltage_max: Annotated[float | None, typer.Option(help="[pu]")] = None,
+    voltage_min: Annotated[
+        float | None, typer.Option(help="Lowest, of all levels. [pu]")
+    ] = None,
+    voltage_max: Annotated[float | None, typer.Option(help="Highest. [pu]")] = None,
     loading_max: Annotated[
         float | None, typer.Option(help="Current over rated current. [-]")
     ] = None,
@@ -160,7 +171,11 @@ def hosting(
         float | None, typer.Option(help="Assumed fuse of every load. [A]")
     ] = None,
     criteria: Annotated[
-        str | None, typer.Option(help="Comma-separated criteria in force.")
+        str | None,
+        typer.Option(
+            help="In force, with commas: voltage, voltage change, line, transformer, "
+            "service, source, unbalance, ageing. Default: those of the norm."
+        ),
     ] = None,
     phase: Annotated[
         Phase,
@@ -219,7 +234,7 @@ def hosting(
         "line_loading_max": loading_max,
         "transformer_loading_max": loading_max,
         "source_kva": source_kva,
-        "criteria": tuple(c.strip() for c in criteria.split(",")) if criteria else None,
+        "criteria": None if criteria is None else _criteria(criteria),
     }
     limits = _limits(preset, own)
     queue = None if committed is None else read_committed(committed)
@@ -278,6 +293,12 @@ def hosting(
     if joint:
         Console().print(joint_table(results))
     Console().print(f"map: {folder / 'map.html'}", soft_wrap=True)
+
+
+def _criteria(text: str) -> tuple[str, ...]:
+    """Return criteria by their full names."""
+    names = [name.strip() for name in text.split(",")]
+    return tuple(_SHORT.get(name, name) for name in names)
 
 
 def _limits(preset: str | None, own: dict[str, Any]) -> Callable[[Feeder], Limits]:

@@ -16,6 +16,7 @@ import pytest
 import gridsite
 from gridsite import cli
 from gridsite.hosting.envelope_dataset import read_envelope
+from gridsite.hosting.limits import CRITERIA
 
 ALONE = ("[solve]", "[solve]\ncompare = false")
 VERBS = ("demo", "run", "check", "hosting", "explain", "fleet", "map")
@@ -404,6 +405,21 @@ class TestHosting:
             "hosting", net_file, "--criteria", "voltage,colour", "--out", tmp_path / "o"
         )
         refused(result, 2, "colour")
+
+    @pytest.mark.parametrize(
+        "names",
+        ["voltage,line,transformer", "voltage, line current, transformer current"],
+    )
+    def test_short_names_of_criteria(self, call, net_file, tmp_path, names):
+        code, _, err = call(
+            "hosting", net_file, "--criteria", names, "--out", tmp_path / "o"
+        )
+        assert code == 0, err
+        summary = json.loads((tmp_path / "o" / "summary.json").read_text("utf-8"))
+        off = [c for c in CRITERIA if f"{c} (switched off)" in summary["not_checked"]]
+        kept = ["voltage", "line current", "transformer current"]
+        assert not set(kept) & set(off)
+        assert {"voltage change", "service", "transformer ageing"} <= set(off)
 
     @pytest.mark.slow
     def test_a_simbench_year(self, call, tmp_path):
