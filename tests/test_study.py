@@ -397,13 +397,19 @@ class TestHostingAlone:
 
 
 class TestStudyFile:
-    def test_units_of_different_power_factor_are_refused(self, run):
+    def test_units_of_different_power_factor_count_with_the_least(self, run):
         edit = (
             "0.98\nfootprint_m2 = 3.0\nit_capital = 1",
             "0.95\nfootprint_m2 = 3.0\nit_capital = 1",
         )
-        with pytest.raises(ConfigError, match=r"power.factors? differs?.*0\.95, 0\.98"):
-            run(edit)
+        other = (
+            "0.98\nfootprint_m2 = 3.0\nit_capital = 6",
+            "0.95\nfootprint_m2 = 3.0\nit_capital = 6",
+        )
+        both, least = run(edit), run(edit, other)
+        assert any("0.95" in text for text in both.summary["assumptions"])
+        firm = [found.results.hosting["firm_kw"] for found in (both, least)]
+        pd.testing.assert_series_equal(*firm)
 
     def test_a_study_without_profiles_says_what_to_give(self, run):
         with pytest.raises(ConfigError, match=r"profiles\.file"):

@@ -406,7 +406,8 @@ def test_replay_with_acting_controls_is_that_of_a_daily_run_in_opendss() -> None
         ("house.dss", 0.9, CURRENTS),
         # these name no ampacities, so that only voltages can be judged
         ("ieee34/ieee34Mod1.dss", 0.9, ("voltage",)),
-        ("ieee37/ieee37.dss", 0.95, ("voltage",)),
+        # at 0.95 most loads act on voltages that are broken as filed
+        ("ieee37/ieee37.dss", 0.9, ("voltage",)),
         ("ieee123/IEEE123Master.dss", 0.95, ("voltage",)),
         ("european-lv/Master.dss", 0.95, ("voltage",)),
         # secondaries of Ckt5 have no ampacity
