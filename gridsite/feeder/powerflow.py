@@ -496,9 +496,7 @@ class Block:
                 states.p_scale,
                 states.q_scale,
                 states.spread,
-                np.full(len(self.ports), -1)
-                if states.more_of is None
-                else states.more_of,
+                more_of,
                 np.zeros((0, 1)) if states.more is None else states.more,
                 states.tan_phi,
                 *self._models,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -69,13 +69,7 @@ def acted_states(
         At its end.
     """
     filed, feeder_id = course_of(grid).feeder, case.block.feeder_id
-    profiles = grid.profiles
-    until = replace(
-        profiles,
-        time=profiles.time[: step + 1],
-        p_shapes=np.ascontiguousarray(profiles.p_shapes[:, : step + 1]),
-        q_shapes=np.ascontiguousarray(profiles.q_shapes[:, : step + 1]),
-    )
+    until = grid.profiles.at_steps(np.arange(step + 1))
     circuit = ActingCircuit(filed, feeder_id, until, tan_phi=case.tan_phi)
     n = len(kw)
     v = np.full((circuit.n_node, n), np.nan, dtype=np.complex128)

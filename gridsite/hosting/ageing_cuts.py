@@ -19,7 +19,7 @@ import pandas as pd
 from gridsite.hosting.ac_replay import plan_voltages
 from gridsite.hosting.ageing_replay import aged_ends
 from gridsite.hosting.ageing_sets import SetAgeing
-from gridsite.hosting.joint import NEGLIGIBLE, PROBE_KW, _stack, candidate_ports
+from gridsite.hosting.joint import NEGLIGIBLE, PROBE_KW, candidate_ports, stack_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,7 +70,7 @@ def ageing_cuts(
     """
     parts: list[tuple[pd.DataFrame, pd.DataFrame]] = []
     if grid.ageing is None:
-        return _stack(parts)
+        return stack_rows(parts)
     for feeder_id in feeder_ids:
         case = grid.block(feeder_id)
         every = case.feeder.ports.index[case.block.ports]
@@ -91,7 +91,7 @@ def ageing_cuts(
             _cut(sets, i, share[i] * used, int(step[i]), port_ids, label)
             for i in order[np.sort(first)]
         )
-    return _stack(parts)
+    return stack_rows(parts)
 
 
 def _cut(

@@ -92,8 +92,6 @@ class Envelope:
         What the grid leaves at each step, whatever the service. [kW]
     row : numpy.ndarray of int, shape (n, n_step)
         The limit that leaves it; -1 for none.
-    error_kw : numpy.ndarray
-        Estimate less AC truth at the random steps that were confirmed. [kW]
     """
 
     def __init__(
@@ -103,7 +101,6 @@ class Envelope:
         self.response, self.port, self.cap_kw = response, port, cap_kw
         self.grid_kw = np.full(cap_kw.shape, np.inf)
         self.row = np.full(cap_kw.shape, -1, dtype=np.int32)
-        self.error_kw = np.zeros(0)
         every, row = self._followed(linear)
         self._is_followed = np.zeros(linear.shape, dtype=np.bool_)
         self._follow(every, row)
@@ -357,8 +354,8 @@ class Envelope:
         whole : bool, default True
             Whether few steps are all looked at, not a sample of them.
         """
-        which, step, drawn = self._sample(rating, whole=whole)
-        first, slack = None, np.zeros(len(which))
+        which, step = self._sample(rating, whole=whole)
+        slack = np.zeros(len(which))
         again = np.arange(len(which))  # what a round lowers passes elsewhere as well
         for _ in range(_CONFIRMING_ROUNDS):
             kw = np.minimum(self.grid_kw[which, step], self.cap_kw[which, step])
@@ -383,9 +380,6 @@ class Envelope:
                 if len(missed):
                     self._follow(which[bad][missed], found.row[missed])
                     continue
-            if first is None:
-                first = excess[drawn]
-                self.error_kw = first
             if not len(bad):
                 return
             most = np.zeros(len(self.port))
@@ -437,17 +431,15 @@ class Envelope:
         missed: Ints = new[first]
         return missed
 
-    def _sample(
-        self, rating: Floats, *, whole: bool
-    ) -> tuple[Ints, Ints, NDArray[np.bool_]]:
-        """Return (load, step) pairs to solve in AC, and which are drawn at random."""
+    def _sample(self, rating: Floats, *, whole: bool) -> tuple[Ints, Ints]:
+        """Return (load, step) pairs to solve in AC."""
         headroom = np.minimum(self.grid_kw, self.cap_kw)
         n, n_step = headroom.shape
         if n_step <= (_CONFIRMED_WHOLE if whole else 2 * _CONFIRMED_LOWEST):
             which, step = np.indices(headroom.shape).reshape(2, -1)
-            return which, step, np.ones(len(which), dtype=bool)
+            return which, step
         draw = np.random.default_rng(0)
-        picks, random = [], []
+        picks = []
         for k in range(n):
             below = np.flatnonzero(headroom[k] < rating[k])
             lowest = np.argpartition(headroom[k], _CONFIRMED_LOWEST)
@@ -457,6 +449,5 @@ class Envelope:
                 chosen.append(draw.choice(below, _CONFIRMED_RANDOM))
             steps = np.unique(np.concatenate(chosen))
             picks.append(np.stack([np.full(len(steps), k), steps]))
-            random.append(np.isin(steps, np.concatenate(chosen[1:])))
         which, step = np.concatenate(picks, axis=1)
-        return which, step, np.concatenate(random)
+        return which, step

@@ -591,12 +591,5 @@ class _Replay:
 
 def _one_step(profiles: Profiles, step: int) -> Profiles:
     """Return profiles of one step."""
-    at = slice(step, step + 1)
-    factor = profiles.source_factor
-    return replace(
-        profiles,
-        time=profiles.time[at],
-        p_shapes=np.ascontiguousarray(profiles.p_shapes[:, at]),
-        q_shapes=np.ascontiguousarray(profiles.q_shapes[:, at]),
-        source_factor=None if factor is None else factor[at],
-    )
+    found = profiles.at_steps(np.array([step]))
+    return replace(found, time=profiles.time[[step]])

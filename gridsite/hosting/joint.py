@@ -116,7 +116,7 @@ def grid_rows(
                 _block_rows(case, port_ids, also)
                 for case, _ in plan_cases(grid, feeder_id, pd.Series(dtype=float))
             ]
-    return _stack(parts)
+    return stack_rows(parts)
 
 
 def _split_rows(
@@ -195,12 +195,27 @@ def cut_rows(
             continue
         for case, base in plan_cases(grid, str(feeder_id), added_kw):
             parts.append(_block_cuts(case, base, port_ids, added_kw, round_number))
-    return _stack(parts)
+    return stack_rows(parts)
 
 
-def _stack(
+def stack_rows(
     parts: list[tuple[pd.DataFrame, pd.DataFrame]],
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """
+    Return rows and their coefficients, one part below the other.
+
+    Parameters
+    ----------
+    parts : list of tuple of pandas.DataFrame
+        Rows and coefficients of each; those without rows are passed over.
+
+    Returns
+    -------
+    rows : pandas.DataFrame
+        Contract ``rows``, plus ``feeder_id``, ``limit_row`` and ``step``.
+    row_coefficients : pandas.DataFrame
+        Contract ``row_coefficients``.
+    """
     columns = ["row_id", "criterion", "element", "time", "period", "headroom", "unit"]
     columns += ["limit_row", "step"]
     full = [part for part in parts if len(part[0])]
@@ -338,7 +353,7 @@ def _block_cuts(
     worst = over.argmax(axis=1)
     broken = np.flatnonzero(over.max(axis=1, initial=-np.inf) > 0.0)
     if not len(broken):
-        return _stack([])
+        return stack_rows([])
     parts = []
     measured = worst[broken]
     large = _is_large(case, port, measured)
@@ -372,7 +387,7 @@ def _block_cuts(
                 label,
             )
         )
-    return _stack(parts)
+    return stack_rows(parts)
 
 
 def candidate_ports(

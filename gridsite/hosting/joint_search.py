@@ -19,7 +19,7 @@ from scipy.optimize import linprog
 from gridsite.errors import SolveError
 from gridsite.hosting.ageing_cuts import ageing_cuts
 from gridsite.hosting.ageing_sets import SetAgeing
-from gridsite.hosting.joint import cut_rows, grid_rows, row_size
+from gridsite.hosting.joint import cut_rows, grid_rows, row_size, stack_rows
 from gridsite.hosting.load_sets import Stop, common_share
 
 if TYPE_CHECKING:
@@ -215,8 +215,8 @@ class JointSearch:
             cuts, more = self._cuts(names, plan, number)
             if cuts.empty:
                 break
-            known = [(self.rows, self.coefficients)] if len(self.rows) else []
-            self.rows, self.coefficients = _stacked([*known, (cuts, more)])
+            known = self.rows, self.coefficients
+            self.rows, self.coefficients = stack_rows([known, (cuts, more)])
             drawn = more["coefficient"] * plan.loc[more["port_id"]].to_numpy()
             drawn = drawn.groupby(more["row_id"]).sum()
             room = cuts.set_index("row_id")["headroom"]
@@ -235,7 +235,7 @@ class JointSearch:
             cut_rows(self.grid, names, plan, here, number),
             ageing_cuts(self.grid, names, plan, [feeder_id], number),
         ]
-        return _stacked([each for each in both if len(each[0])] or both[:1])
+        return stack_rows(both)
 
     def _solve(self, margin: float = 0.0) -> Floats:
         """Return the split of largest total within rows relaxed by a margin."""
@@ -278,16 +278,6 @@ class JointSearch:
         # a row of ageing lies where all that it may move is used
         out: Floats = most.reindex(keys, fill_value=0.0).to_numpy(dtype=np.float64)
         return out
-
-
-def _stacked(
-    parts: list[tuple[pd.DataFrame, pd.DataFrame]],
-) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Return rows and their coefficients, one below the other."""
-    rows, terms = (
-        pd.concat(tables, ignore_index=True) for tables in zip(*parts, strict=True)
-    )
-    return rows, terms
 
 
 def _total(split: Split) -> float:
