@@ -29,7 +29,7 @@ from __future__ import annotations
 from copy import copy
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -168,22 +168,39 @@ class Block:
         ids = feeder.nodes["feeder_id"].to_numpy()
         self.nodes = np.flatnonzero(ids == feeder_id)
         self.ports = np.flatnonzero(feeder.ports["feeder_id"].to_numpy() == feeder_id)
-        local = np.full(len(ids) + 1, -1, dtype=np.int64)
-        local[self.nodes] = np.arange(len(self.nodes))
-        self.port_node = local[feeder.ports["node"].to_numpy()[self.ports]]
-        self.port_return = local[feeder.ports["node_return"].to_numpy()[self.ports]]
-        more = further_nodes(feeder.ports.iloc[self.ports])
-        self.port_nodes = np.column_stack([self.port_node, local[more]])
+        ports = feeder.ports.iloc[self.ports]
+        self.port_node = self.position(ports["node"].to_numpy())
+        self.port_return = self.position(ports["node_return"].to_numpy())
+        more = self.position(further_nodes(ports))
+        self.port_nodes = np.column_stack([self.port_node, more])
         delta = (self.port_return >= 0) & (self.port_return == self.port_nodes[:, 1])
         around = np.where(delta[:, None], np.roll(self.port_nodes, -1, axis=1), -1)
         self.port_returns = np.where(
             self.three[:, None], around, self.port_return[:, None]
         )
-        models = load_models(feeder.ports.iloc[self.ports])
+        models = load_models(ports)
         self.p_exponent = models["p_exponent"].to_numpy()
         self.q_exponent = models["q_exponent"].to_numpy()
         self.rated_v = models["rated_v_pu"].to_numpy()
         self._factorise(feeder)
+
+    def position(self, nodes: NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """
+        Return where nodes of the feeder stand in the block.
+
+        Parameters
+        ----------
+        nodes : numpy.ndarray of int
+            Positions in the feeder; -1 for none.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Positions in the block; -1 outside of it.
+        """
+        at = np.searchsorted(self.nodes, nodes)
+        out: NDArray[np.int64] = np.where(np.isin(nodes, self.nodes), at, -1)
+        return out
 
     def _factorise(self, feeder: Feeder) -> None:
         """Take over a feeder's admittance."""

@@ -303,9 +303,7 @@ def _solve(
     feeder: Feeder, block: Block, states: States, leaves: list[Leaf]
 ) -> tuple[Complex, Complex, NDArray[np.bool_]]:
     """Return head voltages and currents into leaves, (n_leaf, n_step), and flags."""
-    local = np.full(len(feeder.nodes), -1, dtype=np.int64)
-    local[block.nodes] = np.arange(len(block.nodes))
-    heads = local[[leaf.head for leaf in leaves]]
+    heads = block.position(np.array([leaf.head for leaf in leaves]))
     into = sp.vstack(
         [
             sp.csr_array(feeder.terminal_y[leaf.terminals].sum(axis=0)[None, :])

@@ -25,6 +25,7 @@ import numpy as np
 from gridsite.feeder.kernels import threads_worth
 from gridsite.hosting.acting_kernels import may_move
 from gridsite.hosting.response import Response
+from gridsite.hosting.screening import largest_change
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,15 +83,14 @@ class StandingProof:
     ) -> None:
         """List what the controls look at."""
         feeder, block = circuit.feeder, case.block
-        local = np.full(len(feeder.nodes), -1, dtype=np.int64)
-        local[block.nodes] = np.arange(len(block.nodes))
         fixed = np.zeros(len(feeder.nodes), dtype=np.complex128)
         fixed[feeder.source_nodes] = feeder.source_v
         base, fall, size, low, high = [], [], [], [], []
         for k in circuit.own:
             for watch in feeder.controls[k].watches(positions[k]):
-                inner = local[watch.nodes] >= 0
-                weights, node = watch.weights[:, inner], local[watch.nodes[inner]]
+                at = block.position(watch.nodes)
+                inner = at >= 0
+                weights, node = watch.weights[:, inner], at[inner]
                 held = watch.weights[:, ~inner] @ fixed[watch.nodes[~inner]]
                 base.append(weights @ case.v[node] + held[:, None])
                 fall.append(weights @ block.impedance[node])
@@ -166,9 +166,7 @@ class StandingProof:
         size = kw / self.base_kva * np.sqrt(1.0 + self.tan_phi**2)
         least = self.v_least[port]
         push = size * self.z_most[port] / least
-        with np.errstate(invalid="ignore"):
-            root = np.sqrt((1.0 - self.kappa) ** 2 - 4.0 * push)
-        x = 0.5 * (1.0 - self.kappa - root) * (1.0 + 1e-9) + 1e-15
+        x = largest_change(push, self.kappa)
         held = (x < _MOST_CHANGE) & ~self.three[port]  # no root is no bound
         own = self.own[port] * size / (least**2 * (1.0 - np.where(held, x, 0.0)))
         out: Floats = np.where(held, own, np.inf)

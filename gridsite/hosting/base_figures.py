@@ -154,12 +154,10 @@ class BaseFigures:
         feeder, block = self.case.feeder, self.case.block
         terminals = feeder.terminals.iloc[block.terminals]
         inner = np.flatnonzero(terminals["criterion"].to_numpy() != "source")
-        local = np.full(len(feeder.nodes), -1, dtype=np.int64)
-        local[block.nodes] = np.arange(len(block.nodes))
         fixed = np.zeros(len(feeder.nodes), dtype=complex)
         fixed[feeder.source_nodes] = feeder.source_v
         node = terminals["node"].to_numpy(dtype=np.int64)[inner]
-        return inner, local[node], fixed[node]
+        return inner, block.position(node), fixed[node]
 
     def losses(self, v: NDArray[np.complex128]) -> Floats:
         """
