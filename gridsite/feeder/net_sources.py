@@ -52,8 +52,8 @@ def load_net(source: str | Path) -> Any:  # noqa: ANN401
     path = Path(source)
     if not path.is_file():
         msg = (
-            f"feeder {text!r} is neither a file nor a name; give a .json or .xlsx "
-            "path, pandapower:NAME or simbench:CODE"
+            f"feeder {text!r} is neither a file nor a name; give a .json, .xlsx, "
+            ".dss, .m or .zip path, pandapower:NAME or simbench:CODE"
         )
         raise ConfigError(msg)
     return _net_from_file(path)
