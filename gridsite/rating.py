@@ -211,7 +211,7 @@ def rate_feeder(
         connections=connections,
         hosting=hosting,
         elements=element_table(feeder, replay),
-        files={} if files is None else files.finish(grid, hosting),
+        files={} if files is None else files.finish(grid, hosting, progress),
         joint=None if together is None else together.table,
         joint_splits=None if together is None else together.splits,
         findings=findings,

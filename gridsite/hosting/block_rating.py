@@ -429,6 +429,10 @@ class BlockRating:
         good = ~failed & ~((row < 0) & ~own)
         if good.any() and not estimate:
             self._flexible(out, chosen, kw, envelope, good)
+        at = np.flatnonzero(~failed & ~good)  # nothing binds below the search cap
+        if len(at) and self.settings.envelope is not None and not estimate:
+            capped = np.repeat(kw[at, None], len(case.time), axis=1)
+            self.settings.envelope(self.group.index[chosen[at]], capped)
 
     def _cap(self, chosen: Ints) -> Floats:
         """Return what service, limits outside and the search cap leave. [kW]"""

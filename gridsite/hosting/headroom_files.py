@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING
 from gridsite.feeder.typical_days import typical_hours
 from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.ica import feeder_loads, write_ica
+from gridsite.hosting.ica_limits import confirmed_hours
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Callable
     from pathlib import Path
 
     import pandas as pd
@@ -79,7 +81,12 @@ class HeadroomFiles:
         if self.typical_hours is not None:
             typical_hours(grid.profiles.time, grid.profiles.total_kw())
 
-    def finish(self, grid: GridCase, hosting: pd.DataFrame) -> dict[str, Path]:
+    def finish(
+        self,
+        grid: GridCase,
+        hosting: pd.DataFrame,
+        progress: Callable[[float, str], None] | None = None,
+    ) -> dict[str, Path]:
         """
         Write what follows from the envelope.
 
@@ -89,6 +96,8 @@ class HeadroomFiles:
             What was rated.
         hosting : pandas.DataFrame
             Contract ``hosting``.
+        progress : callable, optional
+            Called with the share done and a text.
 
         Returns
         -------
@@ -98,9 +107,21 @@ class HeadroomFiles:
         files = [self.envelope]
         if self.typical_hours is not None and self.analysis_date is not None:
             drawn = feeder_loads(grid.feeder, grid.profiles)
+            done = 0
+
+            def confirm(table: pd.DataFrame) -> pd.DataFrame:
+                nonlocal done
+                done += len(table)
+                if progress is not None:
+                    progress(done / (576 * len(hosting)), "576-hour table")
+                return table if acting else confirmed_hours(grid, hosting, table)
+
+            acting = grid.course is not None
             with read_envelope(self.envelope) as headroom:
                 day = self.analysis_date
                 path = self.typical_hours
-                write_ica(path, headroom, hosting, drawn, analysis_date=day)
+                write_ica(
+                    path, headroom, hosting, drawn, analysis_date=day, confirm=confirm
+                )
             files.append(path)
         return {path.name: path for path in files}

@@ -12,9 +12,10 @@ classes are in neither, so the least value of the table may lie above ``firm_kw`
 (and below it by rounding to float32 alone): plan by ``firm_kw``, read the table
 for when there is room.
 
-The limit is named where it is known: at the step that sets the firm capacity,
-and at all hours of a connection whose capacity is 0 because it acts on a limit
-that is broken already. It stays empty elsewhere.
+From the headroom alone the limit is known at the step that sets the firm capacity,
+and at all hours of a connection whose capacity is 0 because it acts on a limit that
+is broken already. A rating's own table (`gridsite.hosting.ica_limits`) searches every
+value again in AC power flow, and names the limit that stops it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from gridsite.untrusted import csv_safe
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     import xarray as xr
@@ -185,6 +186,7 @@ def write_ica(
     loads: pd.DataFrame,
     *,
     analysis_date: dt.date,
+    confirm: Callable[[pd.DataFrame], pd.DataFrame] | None = None,
 ) -> Path:
     """
     Write the 576-hour table of an envelope, a block of connections at a time.
@@ -201,6 +203,9 @@ def write_ica(
         Total load by ``feeder_id``, as from `feeder_loads`. [kW]
     analysis_date : datetime.date
         Day of the analysis.
+    confirm : callable, optional
+        Takes the table of a block of connections of one feeder, returns it with
+        values that AC power flow confirms.
 
     Returns
     -------
@@ -221,7 +226,8 @@ def write_ica(
         raise ConfigError(msg)
     writer: pq.ParquetWriter | None = None
     first = True
-    for table in _tables(envelope, hosting, loads, analysis_date):
+    for estimate in _tables(envelope, hosting, loads, analysis_date):
+        table = estimate if confirm is None else confirm(estimate)
         if path.suffix == ".csv":
             plain = csv_safe(table, table.select_dtypes(object).columns)
             plain.to_csv(path, mode="w" if first else "a", header=first, index=False)

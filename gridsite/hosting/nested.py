@@ -13,15 +13,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from gridsite.feeder.kernels import threads_worth
-from gridsite.feeder.split import trunk_with
 from gridsite.hosting.block_rating import BlockRating, Outside, Settings
 from gridsite.hosting.flexible import level_name
+from gridsite.hosting.near_cases import near_cases, parts_of, ports_of, whole_cases
 from gridsite.hosting.rows import (
     blank_rows,
     name_limit,
@@ -41,14 +41,13 @@ if TYPE_CHECKING:
     from gridsite.feeder.split import Split
     from gridsite.hosting.base_case import BaseCase
     from gridsite.hosting.grid_case import GridCase
+    from gridsite.hosting.near_cases import At
     from gridsite.hosting.rows import Rows
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
-    #: steps held, which items are at them, where among them, and the case
-    _At = tuple[Ints, Ints, Ints, BaseCase]
-    _Cases = Callable[[Ints], Iterator[_At]]
+    _Cases = Callable[[Ints], Iterator[At]]
 
 #: Steps of least headroom of each connection that are kept to be confirmed, and
 #: the margin within which they are, beside what the model of the part fell short.
@@ -56,9 +55,6 @@ _TIGHT_STEPS, _NEAR = 16, 1e-4
 
 #: Connections of each part whose headroom is looked at on the whole feeder.
 _SAMPLED = 4
-
-#: Steps of the whole feeder that are held at once.
-_WHOLE_STEPS = 400
 
 #: Connections that are rated again together.
 _CAPPED_AT_ONCE = 256
@@ -141,10 +137,10 @@ class _SplitRating:
         self.trunk = Trunk(grid, feeder_id, split, settings)
         self.index = group.index
         ports = group["port_id"]
+        part = parts_of(split, pd.Index(ports))
         #: positions of the connections of each leaf, and of the trunk (last)
         self.at: list[Ints] = [
-            np.flatnonzero(ports.isin(part.ports.index))
-            for part in (*(leaf for leaf, _ in split.leaves), split.trunk)
+            np.flatnonzero(part == i) for i in range(len(split.leaves) + 1)
         ]
         self.groups = [group.iloc[at] for at in self.at]
         self.port_id = ports.to_numpy()
@@ -323,12 +319,12 @@ class _SplitRating:
         left = [c.outside.headroom_kw[c.rows, c.step] for c in batch]
         start_kw = np.concatenate(left)
         port_id = np.concatenate([self.port_id[self.at[c.part][c.rows]] for c in batch])
-        for _, at, now, case in self._whole_cases(step):
+        for _, at, now, case in whole_cases(self.grid, self.feeder_id, step):
             cap = case.limits.search_cap_kw
             start, most = np.minimum(start_kw[at], cap), np.minimum(own_kw[at], cap)
             found = largest_passing(
                 case,
-                _ports_of(case, port_id[at]),
+                ports_of(case, port_id[at]),
                 now,
                 np.minimum(start, most),
                 np.maximum(most, start),
@@ -350,15 +346,16 @@ class _SplitRating:
         out = self.out
         filed = out["firm_kw"].copy()
         share = np.ones(len(self.index))
+        whole = partial(whole_cases, self.grid, self.feeder_id)
         for part, at in enumerate(self.at):
             if not len(at):
                 continue
-            cases = self._whole_cases
+            cases = whole
             if part not in self.capped:
-                cases = partial(self._near_cases, part)
+                cases = partial(near_cases, self.grid, self.feeder_id, self.split, part)
             self._lower_near(at, cases)
             share[at] = self._excess(at, cases)
-        self._lower_near(np.arange(len(self.index)), self._whole_cases)
+        self._lower_near(np.arange(len(self.index)), whole)
         # headroom of the part was too high by as much, or by what a sample shows
         firm = out["firm_kw"]
         fell = np.where(filed > 0.0, firm / np.where(filed > 0.0, filed, 1.0), 1.0)
@@ -406,25 +403,12 @@ class _SplitRating:
         row, steps, left = map(np.array, zip(*picked, strict=True))
         share = 1.0
         for _, item, now, case in cases(steps):
-            port = _ports_of(case, self.port_id[row[item]])
+            port = ports_of(case, self.port_id[row[item]])
             kw = np.minimum(left[item], case.limits.search_cap_kw)
             found = largest_passing(case, port, now, kw, kw, self.settings.tolerance_kw)
             rest = np.where(kw > 0.0, found.kw / np.maximum(kw, 1e-9), 1.0)
             share = min(share, float(rest.min(initial=1.0)))
         return share
-
-    def _whole_cases(self, step: Ints) -> Iterator[_At]:
-        """Yield steps held, which items are at them, where, and the whole's case."""
-        for held, at, now in _batches(step):
-            yield held, at, now, self.grid.whole_at(self.feeder_id, held)
-
-    def _near_cases(self, part: int, step: Ints) -> Iterator[_At]:
-        """Yield the same for the trunk with one part."""
-        grid, profiles = self.grid, self.grid.profiles_of(self.feeder_id)
-        for held, at, now in _batches(step):
-            here = profiles.at_steps(held)
-            near = trunk_with(grid.feeder, here, self.split, part, held)
-            yield held, at, now, grid.part(near[0], self.feeder_id, near[1])
 
     def _lower(self, position: Ints, step: Ints, cases: _Cases) -> None:
         """Lower values that fail at given steps."""
@@ -433,7 +417,7 @@ class _SplitRating:
         tolerance = self.settings.tolerance_kw
         for held, at, now, case in cases(step):
             row = position[at]
-            port = _ports_of(case, self.port_id[row])
+            port = ports_of(case, self.port_id[row])
             slack, _ = case.evaluate(port, now, firm[row])
             bad = np.flatnonzero(slack < 0.0)
             if not len(bad):
@@ -459,21 +443,6 @@ class _SplitRating:
             )
         out["firm_kw"] = firm
         out["steps_solved"] += np.bincount(position, minlength=len(self.index))
-
-
-def _batches(step: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Yield steps held together, which items are at them, and where."""
-    every = np.unique(step)
-    for first in range(0, len(every), _WHOLE_STEPS):
-        held = every[first : first + _WHOLE_STEPS]
-        at = np.flatnonzero(np.isin(step, held))
-        yield held, at, np.searchsorted(held, step[at])
-
-
-def _ports_of(case: BaseCase, port_ids: NDArray[Any]) -> Ints:
-    names = case.feeder.ports.index[case.block.ports]
-    found: Ints = names.get_indexer(pd.Index(port_ids)).astype(np.int64)
-    return found
 
 
 def _name(
