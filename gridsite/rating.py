@@ -210,7 +210,7 @@ def rate_feeder(
         buildings=_load_buildings(feeder, connections),
         connections=connections,
         hosting=hosting,
-        elements=element_table(feeder, replay),
+        elements=element_table(feeder, replay).assign(plan_peak_percent=np.nan),
         files={} if files is None else files.finish(grid, hosting, progress),
         joint=None if together is None else together.table,
         joint_splits=None if together is None else together.splits,

@@ -6,6 +6,7 @@ Texts are plain; bokeh escapes them where it shows them.
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from gridsite.report.display import STATUS_TEXT, moment, quantity
@@ -131,10 +132,9 @@ def _element_lines(row: dict[str, Any]) -> list[str]:
     """Return the loading and the ends of one element."""
     unit = row.get("rating_unit")
     feeder = row.get("feeder_id")
-    peaks = (
-        f"{quantity(row['base_peak_percent'], '%')} without, "
-        f"{quantity(row['plan_peak_percent'], '%')} with the plan"
-    )
+    peaks = f"{quantity(row['base_peak_percent'], '%')} without new units"
+    if isfinite(row["plan_peak_percent"]):
+        peaks += f", {quantity(row['plan_peak_percent'], '%')} with the plan"
     lines = [
         f"peak loading: {peaks}",
         f"rating: {quantity(row['rating'], unit if isinstance(unit, str) else '', 0)}",

@@ -214,7 +214,7 @@ def test_the_texts_under_the_pointer_name_limit_element_time_and_units(make_resu
     )
     assert "not rated" in data["buildings"]["text"][3]
     assert "1 existing" in data["units"]["text"][1]
-    assert "60.0 % without, 100.0 % with the plan" in data["lines"]["text"][1]
+    assert "60.0 % without new units, 100.0 % with the plan" in data["lines"]["text"][1]
     assert "rating: 400 kVA" in data["transformers"]["text"][0]
     zone = data["zones"]["text"][0]
     assert "real-time: gets 40.0 kW IT, round trip 9.0 ms mean, 12.0 ms worst" in zone
