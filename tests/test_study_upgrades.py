@@ -58,7 +58,7 @@ def test_the_cheaper_of_two_works_is_chosen_and_paid_once(run):
     assert run.summary["upgrades"] == ["wire B1"]
     # 40 years of life, 10 years of horizon: three quarters come back
     paid = 40_000.0 * (1.0 - 0.75 * 1.07**-10)
-    assert run.plan.costs["upgrade_capital"] == pytest.approx(paid)
+    assert run.plan.costs["grid_upgrade_capital"] == pytest.approx(paid)
     assert run.plan.costs.sum() == pytest.approx(run.plan.objective, rel=1e-9)
     assert run.summary["replay"]["new"] == run.summary["replay"]["worsened"] == 0
 
@@ -142,7 +142,8 @@ def test_a_larger_service_is_paid_for_where_it_lets_more_units_stand(study, tmp_
     assert found.summary["status"] == "optimal"
     assert set(works["kind"]) == {"service of 63 A"}
     paid = len(works) * 1_000.0 * (1.0 - 0.75 * 1.07**-10)
-    assert found.plan.costs["upgrade_capital"] == pytest.approx(paid)
+    assert found.plan.costs["service_upgrade_capital"] == pytest.approx(paid)
+    assert found.plan.costs["grid_upgrade_capital"] == 0.0
     draw = plan[plan["port_id"] != ""].groupby("port_id")["rated_kw"].sum()
     firm = found.results.hosting.set_index("port_id")["firm_kw"]
     over = draw[draw > firm.reindex(draw.index)]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gridsite.siting.problem import SitingProblem
 
 #: Endings of the columns that split a cost column.
-_ENDINGS = {"fixed_capital": "_capital", "unit_capital": "_capital"}
+_ENDINGS = dict.fromkeys(("fixed_capital", "unit_capital", "capital"), "_capital")
 
 
 def nothing_built() -> pd.DataFrame:

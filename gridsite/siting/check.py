@@ -156,10 +156,14 @@ def _table_checks(
     count = known["count"]
     flows = assignment.set_index(arc)["it_kw"]
     real = assignment.merge(arcs[[*arc, "rtt_ms"]], on=arc, suffixes=("", "_arc"))
+    need = ["zone_id", "workload", "period"]
+    asked = pd.MultiIndex.from_frame(problem.demand[need])
+    known_flow = pd.MultiIndex.from_frame(assignment[need]).isin(asked)
     facts = {
         "units stand at known options": len(plan) - len(known),
         "an option stands once in the plan": plan.duplicated(_UNIT).sum(),
         "flows use arcs that exist": len(flows) - len(real),
+        "flows serve demand that exists": int((~known_flow).sum()),
         "an arc stands once in the assignment": assignment.duplicated(arc).sum(),
     }
     real = real.set_index(arc)

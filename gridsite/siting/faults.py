@@ -225,7 +225,7 @@ def _group_faults(groups: pd.DataFrame) -> list[str]:
 
 def _money_faults(problem: SitingProblem) -> list[str]:
     faults: list[str] = []
-    for name in ("sites", "site_options", "arcs"):
+    for name in ("sites", "site_options", "arcs", "upgrades"):
         faults += split_faults(name, getattr(problem, name))
     options = problem.site_options
     each = options.get("cost_per_it_kw_year", pd.Series(dtype=float))

@@ -226,7 +226,7 @@ def _worker_of(pid: int) -> HighsWorker:
 
 def fix_integers(matrix: Matrix, values: np.ndarray) -> Matrix:
     """
-    Return the model with its unit counts fixed at whole numbers.
+    Return the model with its unit counts and sole sources fixed at whole numbers.
 
     What is left are flows and the sites and groups that the units open: a site
     that the solver opened without a unit, within its gap, closes again.
@@ -241,7 +241,7 @@ def fix_integers(matrix: Matrix, values: np.ndarray) -> Matrix:
     Returns
     -------
     Matrix
-        Unit columns fixed at the nearest whole number.
+        Columns of units and sources fixed at the nearest whole number.
 
     Raises
     ------
@@ -253,9 +253,10 @@ def fix_integers(matrix: Matrix, values: np.ndarray) -> Matrix:
     if off.size and off.max() > INTEGRALITY:
         msg = f"HiGHS returned a count that is {off.max():.2g} off a whole number"
         raise SolveError(msg)
-    units = matrix.columns["units"]
     fixed = np.zeros_like(matrix.integer)
-    fixed[units[units >= 0]] = True
+    for name in {"units", "is_source"} & set(matrix.columns):
+        columns = matrix.columns[name]
+        fixed[columns[columns >= 0]] = True
     return replace(
         matrix,
         lower=np.where(fixed, whole, matrix.lower),

@@ -80,7 +80,7 @@ def capital_terms(problem: SitingProblem, name: str) -> list[pd.DataFrame]:
     item, column = _ITEMS[name]
     table = getattr(problem, name)
     terms = [column]
-    if name in ("sites", "site_options"):
+    if name != "groups":
         terms = cost_split(name, table)[column]
     given = problem.capital_factors
     given = given[given["table"] == name]

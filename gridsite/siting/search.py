@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gridsite.errors import GridsiteError
+from gridsite.errors import GridsiteError, SolveError, SolverUnavailableError
 from gridsite.siting.core import Core, choose_flows, core_of, may_leave_out, reachable
 from gridsite.siting.lagrangean import Prices, Relaxation
 from gridsite.siting.links import demand_links
@@ -124,6 +124,7 @@ class Search:
         self.relaxation = Relaxation(reduced)
         self.upper = upper
         self.best: tuple[Answer, Core] | None = None
+        self.own_bound = -np.inf
         self.build_s = 0.0
 
     def run(self) -> Found:
@@ -145,6 +146,7 @@ class Search:
         bound = prices.bound
         if not small and not self._done(bound):
             bound = max(bound, self._shortcut(prices))
+        self.own_bound = bound
         if self._done(bound):
             return self._found(bound, bound)
         return self._finish(prices, bound)
@@ -268,7 +270,14 @@ class Search:
         kept = self._flows_for_mip(prices, alive)
         while True:
             core = self._core(least, most, kept)
-            answer = self._solve_mip(core, bound)
+            try:
+                answer = self._solve_mip(core, bound)
+            except SolverUnavailableError:
+                if self.best is None:
+                    raise
+                logger.exception("HiGHS failed; the plan found without it is kept")
+                return self._found(bound, own, "failed")
+            _distrust_bound(answer)
             proven = answer.bound * core.matrix.money_scale
             bound = max(bound, min(proven, known))
             if answer.solution is None:
@@ -384,3 +393,13 @@ class Search:
             own_bound=own,
             build_s=self.build_s,
         )
+
+
+def _distrust_bound(answer: Answer) -> None:
+    """Raise where HiGHS's bound contradicts its own plan."""
+    size = max(abs(answer.objective), 1.0)
+    if answer.solution is not None and answer.bound > answer.objective + 1e-6 * size:
+        msg = (
+            f"HiGHS's bound {answer.bound:.9g} is above its plan {answer.objective:.9g}"
+        )
+        raise SolveError(msg, answer)

@@ -22,6 +22,7 @@ from gridsite.errors import (
     InfeasibleError,
     NoIncumbentError,
     SolveError,
+    SolverUnavailableError,
 )
 from gridsite.schemas import check_table
 from gridsite.siting.alike import alike
@@ -241,7 +242,7 @@ class _Rounds:
             self.solution = _solve_once(grown, self.settings)
             self.build_s += self.solution.build_s
             self.problem = grown
-        except (InfeasibleError, NoIncumbentError) as error:
+        except SolveError as error:
             self.stop = f"with the rows of the replay, {error}"
 
     def _note(self, violations: int, rows_added: int) -> None:
@@ -322,6 +323,18 @@ def _settings(
 
 
 def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
+    """Solve one problem; an answer that is wrong gets a second try."""
+    try:
+        return _attempt(problem, settings)
+    except (InfeasibleError, NoIncumbentError, SolverUnavailableError):
+        raise
+    except SolveError as error:
+        logger.warning("%s; HiGHS is asked again in a fresh process", error)
+        settings.worker.close()
+        return _attempt(problem, settings)
+
+
+def _attempt(problem: SitingProblem, settings: _Settings) -> _Solution:
     """Solve one problem and check the answer without the solver."""
     reduced = reduce_problem(problem)
     limit, worker = settings.time_limit_s, settings.worker
@@ -372,9 +385,13 @@ def _settle_flows(matrix: Matrix, answer: Answer, settings: _Settings) -> np.nda
     if not matrix.integer.any():
         return answer.solution
     fixed = fix_integers(matrix, answer.solution)
-    final = settings.worker.run(
-        fixed, gap=0.0, time_limit_s=settings.time_limit_s, tolerance=_SETTLED
-    )
+    try:
+        final = settings.worker.run(
+            fixed, gap=0.0, time_limit_s=settings.time_limit_s, tolerance=_SETTLED
+        )
+    except SolverUnavailableError:
+        logger.exception("HiGHS failed; flows stay as they are and are checked")
+        return answer.solution
     if final.solution is None or final.status != "optimal":
         msg = f"HiGHS cannot keep its own plan once counts are whole ({final.status})"
         raise SolveError(msg, answer)
@@ -412,21 +429,32 @@ def _outer_bound(first: _Solution, settings: _Settings) -> tuple[float, float]:
     rows = first.reduced.rows
     if rows.empty:
         return first.bound, first.own_bound
-    limit = rows["limit"] * (1.0 + settings.row_margin)
-    found = Search(
-        replace(first.reduced, rows=rows.assign(limit=limit)),
+    wider = 1.0 + settings.row_margin
+    room = rows["limit"]
+    relaxed = replace(
+        first.reduced,
+        rows=rows.assign(limit=room.where(room <= 0.0, room * wider)),
+        upgrade_terms=first.reduced.upgrade_terms * wider,
+    )
+    search = Search(
+        relaxed,
         settings.worker,
         gap=settings.gap,
         time_limit_s=settings.time_limit_s,
         upper=first.objective,
-    ).run()
+    )
     most = first.objective + TOLERANCE * float(first.costs.abs().sum())
-    if found.status == "infeasible" or found.bound > most:
-        msg = (
-            f"the relaxed problem contradicts the plan: {found.status}, "
-            f"{found.bound:.9g}"
-        )
+    try:
+        found = search.run()
+    except SolveError as error:
+        logger.warning("%s: no bound of HiGHS is used", error)
+        return search.own_bound, search.own_bound
+    if found.bound > most:
+        msg = f"the relaxed problem contradicts the plan: {found.bound:.9g}"
         raise SolveError(msg, found)
+    if found.status == "infeasible":
+        logger.warning("HiGHS calls rows infeasible that have a plan")
+        return found.own_bound, found.own_bound
     return found.bound, found.own_bound
 
 

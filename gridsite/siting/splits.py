@@ -23,6 +23,7 @@ SPLITS = {
         "cost_per_it_kw_year": "_per_it_kw_year",
     },
     "arcs": {"cost_per_it_kw": "_present"},
+    "upgrades": {"capital": "_capital"},
 }
 
 
@@ -33,7 +34,7 @@ def cost_split(name: str, table: pd.DataFrame) -> dict[str, list[str]]:
     Parameters
     ----------
     name : str
-        ``sites``, ``site_options`` or ``arcs``.
+        ``sites``, ``site_options``, ``arcs`` or ``upgrades``.
     table : pandas.DataFrame
         The table.
 
@@ -65,7 +66,7 @@ def split_faults(name: str, table: pd.DataFrame) -> list[str]:
     Parameters
     ----------
     name : str
-        ``sites``, ``site_options`` or ``arcs``.
+        ``sites``, ``site_options``, ``arcs`` or ``upgrades``.
     table : pandas.DataFrame
         The table.
 

@@ -175,6 +175,7 @@ def _plan_summary(config: StudyConfig, plan: Plan) -> dict[str, Any]:
         "bound": plan.bound,
         "gap": plan.gap,
         "gap_model": plan.gap_model,
+        "own_bound": plan.own_bound,
         "cost_of_safety": plan.cost_of_safety,
         "currency": economics.currency,
         "price_year": economics.price_year,

@@ -275,7 +275,8 @@ def upgrade_rows(
     Returns
     -------
     pandas.DataFrame
-        Contract ``upgrades``; ``capital`` is a net present cost. [money]
+        Contract ``upgrades``; ``capital`` is a net present cost, of a service or of
+        the grid (``service_upgrade_capital``, ``grid_upgrade_capital``). [money]
     """
     rows = [
         {
@@ -303,7 +304,14 @@ def upgrade_rows(
             }
             for name in services
         ]
-    return pd.DataFrame(rows) if rows else empty_table("upgrades")
+    if not rows:
+        return empty_table("upgrades")
+    table = pd.DataFrame(rows)
+    own = table["upgrade_id"].isin(services)
+    return table.assign(
+        service_upgrade_capital=table["capital"].where(own, 0.0),
+        grid_upgrade_capital=table["capital"].where(~own, 0.0),
+    )
 
 
 def lead_periods(config: StudyConfig, lead_months: float) -> int:
