@@ -27,7 +27,7 @@ from gridsite.feeder.findings import (
 )
 from gridsite.feeder.opendss_circuit import bus_of
 from gridsite.feeder.opendss_engine import solved_circuit
-from gridsite.feeder.opendss_ratings import METRES
+from gridsite.feeder.opendss_ratings import DEFAULT_AMPS, METRES, own_amps
 from gridsite.feeder.opendss_script import read_script
 from gridsite.feeder.opendss_words import engine
 from gridsite.units import SQRT3
@@ -45,9 +45,6 @@ _PHASES = 3
 
 #: What coordinates may be measured in. [m]
 _SCALES = {"metres": 1.0, "feet": 0.3048, "kilometres": 1000.0}
-
-#: Current that the engine takes for a line without an ampacity. [A]
-_DEFAULT_AMPS = 400.0
 
 
 def opendss_findings(master: str | Path) -> Iterator[Finding]:
@@ -207,13 +204,17 @@ def _neutrals(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
 
 def _ampacity(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
     """Find lines that have the engine's default for a rating."""
+    codes: dict[str, bool] = {}
     lines = [
-        (f"line.{line.Name}", line.NormAmps)
+        (
+            f"line.{line.Name}",
+            line.NormAmps == DEFAULT_AMPS and not own_amps(circuit, line, codes),
+        )
         for line in circuit.Lines
         if not line.IsSwitch
     ]
-    rows = pd.DataFrame(lines, columns=["label", "amps"])
-    bad = rows["amps"] == _DEFAULT_AMPS
+    rows = pd.DataFrame(lines, columns=["label", "bad"])
+    bad = rows["bad"].astype(bool)
     yield from flag("default ampacity", rows, bad, words=OPENDSS_CHECKS)
 
 

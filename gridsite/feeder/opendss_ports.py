@@ -22,7 +22,13 @@ if TYPE_CHECKING:
 
 #: Exponents of active and reactive power by OpenDSS load model.
 EXPONENTS = {1: (0.0, 0.0), 2: (2.0, 2.0), 3: (0.0, 2.0), 5: (1.0, 1.0)}
+#: Status of a load that neither a shape nor LoadMult changes.
+_FIXED = 1
 _CVR, _FIXED_Q, _FIXED_X, _ZIP = 4, 6, 7, 8
+
+#: What a year of load shapes starts from: shares of the load, its power before the
+#: shape, and whether reactive power follows none. `filed_profiles` takes them off.
+YEAR = ["p_part", "q_part", "year_kw", "year_kvar", "fixed_q"]
 
 #: Below this voltage OpenDSS cuts a ZIP load off; above, the model is not ours. [pu]
 ZIP_CUTOFF = 0.5
@@ -51,9 +57,9 @@ def filed_ports(
     Returns
     -------
     pandas.DataFrame
-        ``ports`` of a `Feeder` without positions; ``node`` and ``node_return`` count
-        the rows of ``nodes``. A load's first port has its name where it is one, else
-        the name and the phases.
+        ``ports`` of a `Feeder` without positions, and `YEAR`; ``node`` and
+        ``node_return`` count the rows of ``nodes``. A load's first port has its name
+        where it is one, else the name and the phases.
 
     Raises
     ------
@@ -63,7 +69,7 @@ def filed_ports(
     rows = [*_loads(circuit, nodes), *_generators(circuit, nodes, notes)]
     columns = ["port_id", "node", "node_return", "bus", "phases", "kind", "p_kw"]
     columns += ["q_kvar", "profile", "p_exponent", "q_exponent", "rated_v_pu"]
-    columns += ["part_of"]
+    columns += ["part_of", *YEAR]
     ports = pd.DataFrame(rows, columns=columns)
     if ports["port_id"].duplicated().any():
         twice = ports.loc[ports["port_id"].duplicated(), "port_id"].unique()[:5]
@@ -80,8 +86,11 @@ def _loads(circuit: Any, nodes: pd.DataFrame) -> Iterator[dict[str, Any]]:  # no
         if not element.Enabled:
             continue
         name = str(load.Name)
+        fixed, model = int(load.Status) == _FIXED, int(load.Model)
         scale = 1.0 if int(load.Status) != 0 else factor
-        model = int(load.Model)
+        year = 1.0 if fixed else factor  # exempt from it in a snapshot alone
+        fixed_q = model in (_FIXED_Q, _FIXED_X)
+        shape = "" if fixed else str(load.Yearly or load.daily or "").lower()
         parts = _load_parts(load, model)
         branches = _branches(element, nodes, load.Phases, delta=bool(load.IsDelta))
         rated = rated_branch_volts(load.Phases, delta=bool(load.IsDelta), kv=load.kV)
@@ -93,12 +102,20 @@ def _loads(circuit: Any, nodes: pd.DataFrame) -> Iterator[dict[str, Any]]:  # no
                     "port_id": own if k == 0 else f"zip {k}: {own}",
                     "kind": "load" if k == 0 else "other",
                     "p_kw": scale * load.kW * p_share / count,
-                    "q_kvar": scale * load.kvar * q_share / count,
-                    "profile": str(load.Yearly or load.daily or "").lower(),
+                    "q_kvar": (1.0 if fixed_q else scale) * load.kvar * q_share / count,
+                    "profile": shape,
                     "p_exponent": p_exponent,
                     "q_exponent": q_exponent,
                     "rated_v_pu": rated / branch["volts"],
                     "part_of": own if k else "",
+                    "p_part": p_share / count,
+                    "q_part": q_share / count,
+                    "year_kw": year * load.kW * p_share / count,
+                    "year_kvar": (1.0 if fixed_q else year)
+                    * load.kvar
+                    * q_share
+                    / count,
+                    "fixed_q": fixed_q,
                 }
 
 
@@ -193,6 +210,11 @@ def _generators(
                 "q_exponent": 0.0,
                 "rated_v_pu": 1.0,
                 "part_of": "",
+                "p_part": 1.0,
+                "q_part": 1.0,
+                "year_kw": power.real / len(branches),
+                "year_kvar": power.imag / len(branches),
+                "fixed_q": False,
             }
     if count:
         notes.append(

@@ -72,7 +72,7 @@ def rated_currents(circuit: Any, notes: list[str]) -> dict[str, Rated]:  # noqa:
     switches = unrated = 0
     for line in circuit.Lines:
         amps = float(line.NormAmps)
-        if amps == DEFAULT_AMPS and not _own_amps(circuit, line, codes):
+        if amps == DEFAULT_AMPS and not own_amps(circuit, line, codes):
             if line.IsSwitch or _metres(line) <= CONNECTOR_M:
                 switches += 1
                 continue
@@ -137,8 +137,24 @@ def _metres(line: Any) -> float:  # noqa: ANN401
     return METRES.get(int(line.Units), float("inf")) * float(line.Length)
 
 
-def _own_amps(circuit: Any, line: Any, codes: dict[str, bool]) -> bool:  # noqa: ANN401
-    """Return whether the file gives a line, or its code or wires, an ampacity."""
+def own_amps(circuit: Any, line: Any, codes: dict[str, bool]) -> bool:  # noqa: ANN401
+    """
+    Return whether the file gives a line, or its code or wires, an ampacity.
+
+    Parameters
+    ----------
+    circuit : dss.ICircuit
+        The circuit, in which the line is active.
+    line : dss.ILines
+        The line.
+    codes : dict of str to bool
+        What is known of line codes; filled here.
+
+    Returns
+    -------
+    bool
+        Whether its rating is the file's own, not the engine's default.
+    """
     name, code = line.Name, str(line.LineCode or "").lower()
     if not code:
         own = json.loads(circuit.ActiveDSSElement.ToJSON())

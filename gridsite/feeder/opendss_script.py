@@ -313,6 +313,8 @@ class _Flat:
         """Return what to put for a property's value, or None to leave it."""
         if prop in lists.CODE and part.value:
             self.refuse(f"{kind}.{prop} loads code: take it out")
+        if prop in lists.COUNTS:
+            self.count(prop, part.value)
         if prop in lists.FILES:
             return self.quoted(self.data(part.value, path))
         if prop == "debugtrace":
@@ -322,6 +324,16 @@ class _Flat:
                 self.refuse(f"{kind}.action={part.value} may write a file: take it out")
             return None
         return self.array(part, path)
+
+    def count(self, prop: str, value: str) -> None:
+        """Refuse a size that the engine would take too much memory for."""
+        most = lists.COUNTS[prop]
+        try:
+            good = float(value) <= most
+        except ValueError:
+            good = False
+        if not good:
+            self.refuse(f"{prop}={value[:40]}: give a plain number up to {most:,}")
 
     def array(self, part: Token, path: Path) -> str | None:
         """Check a value, and return it anew where it reads its numbers from a file."""

@@ -31,7 +31,7 @@ LOCATED = frozenset({"buscoords", "latlongcoords", "giscoords"})
 #: Commands that build the circuit, beside those that name an element.
 BUILDING = _set(
     """clear clearall enable disable open close calcvoltagebases setkvbase setbusxy
-    makebuslist buildy reprocessbuses interpolate var"""
+    makebuslist buildy reprocessbuses var"""
 )
 
 #: Commands whose first word is an element and the rest its properties.
@@ -47,10 +47,17 @@ DROPPED = _set(
     comparecases yearlycurves estimate _initsnap _solvenocontrol _samplecontrols
     _docontrolactions _showcontrolqueue _solvedirect _solvepflow addbusmarker
     clearbusmarkers nodediff nodelist updatestorage pstcalc variable relcalc cleanup
-    finishtimestep calcincmatrix calcincmatrix_o calclaplacian refine_buslevels
+    interpolate finishtimestep calcincmatrix calcincmatrix_o calclaplacian
+    refine_buslevels
     exportoverloads exportvviolations allpceatbus allpdeatbus totalpowers uuids
     next"""
 )
+
+#: Properties that the engine takes memory for, and the most of each.
+COUNTS = {
+    "npts": 10_000_000,
+    **dict.fromkeys(("phases", "nphases", "windings", "nconds", "numsteps"), 100),
+}
 
 #: Options of ``Set`` that shape the circuit or its solution.
 OPTIONS = _set(

@@ -33,7 +33,7 @@ from gridsite.feeder.opendss_circuit import CircuitParts, bus_of, circuit_parts
 from gridsite.feeder.opendss_controls import filed_controls
 from gridsite.feeder.opendss_coordinates import bus_places
 from gridsite.feeder.opendss_engine import solved_circuit
-from gridsite.feeder.opendss_ports import filed_ports
+from gridsite.feeder.opendss_ports import YEAR, filed_ports
 from gridsite.feeder.opendss_ratings import centre_tapped, rated_currents
 from gridsite.feeder.opendss_shapes import filed_profiles
 from gridsite.units import SQRT3
@@ -111,6 +111,7 @@ def read_opendss(master: str | Path, *, crs: str | None = None) -> Feeder:
     every.loc[live, "feeder_id"] = _feeder_ids(y, sources, solved.name)
     filed = filed_ports(circuit, nodes, notes)
     profiles = filed_profiles(circuit, filed, notes)
+    filed = filed.drop(columns=YEAR)
     controls = filed_controls(
         circuit,
         volts=nodes["volts"].to_numpy(),

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse.linalg as sl
 
@@ -197,6 +198,74 @@ def test_daily_shapes_become_profiles() -> None:
     assert p[:, 18] == pytest.approx([2.2, 3.0, 9.0 * 1.1 * 0.3])
     assert p[:, 0] == pytest.approx([0.66, 3.0, 9.0 * 1.1 * 0.3 * 0.3])
     assert any("no calendar" in note for note in feeder.notes)
+
+
+SHAPED = """clear
+new circuit.shaped basekv=12.47 pu=1.0 bus1=head
+new loadshape.part npts=6 interval=1 mult=[0.3 0.6 1 0.2 0.4 0.5] qmult=[1 2 3 1 2 3]
+new loadshape.plain npts=3 interval=1 mult=[0.3 0.6 0.9]
+new loadshape.kw npts=6 interval=1 useactual=yes mult=[3 4 5 6 7 2]
+new loadshape.kva npts=6 interval=1 useactual=yes mult=[3 4 5 6 7 2] qmult=[1 2 1 2 1 2]
+new line.l bus1=head bus2=a length=0.001 units=km normamps=400
+new load.part bus1=a.1 phases=1 kv=7.2 kw=10 kvar=2 yearly=part
+new load.plain bus1=a phases=3 kv=12.47 kw=30 kvar=6 yearly=plain
+new load.kw bus1=a.1 phases=1 kv=7.2 kw=10 kvar=2 yearly=kw
+new load.kva bus1=a phases=3 kv=12.47 kw=10 kvar=2 yearly=kva
+new load.none bus1=a.1 phases=1 kv=7.2 kw=0 kvar=0 yearly=kva
+new load.fixq bus1=a.1 phases=1 kv=7.2 kw=10 kvar=2 model=6 yearly=plain
+new load.fixx bus1=a.1 phases=1 kv=7.2 kw=10 kvar=2 model=7 yearly=plain
+new load.both bus1=a.1 phases=1 kv=7.2 kw=10 kvar=2 model=6 yearly=kva
+new load.fixed bus1=a.1 phases=1 kv=7.2 kw=10 kvar=2 status=fixed yearly=plain
+new load.exempt bus1=a.1 phases=1 kv=7.2 kw=10 kvar=2 status=exempt yearly=plain
+new load.bare bus1=a.1 phases=1 kv=7.2 kw=10 kvar=2
+set voltagebases=[12.47]
+calcvoltagebases
+set loadmult=1.5
+"""
+
+
+def test_loads_of_every_status_and_shape_draw_what_opendss_draws(
+    tmp_path: Path,
+) -> None:
+    """Powers in the snapshot and at every step of the engine's yearly run."""
+    path = tmp_path / "shaped.dss"
+    path.write_text(SHAPED)
+    feeder = read_feeder(path)
+    assert feeder.profiles is not None
+    p, q = feeder.profiles.power_kw()
+    ids = feeder.profiles.port_ids
+    name = pd.Series(ids).str.split(".").str[0].to_numpy()
+    engine = dss.NewContext()
+    for line in SHAPED.splitlines():
+        engine.Text.Command = line
+
+    def drawn(load: str) -> complex:
+        engine.ActiveCircuit.SetActiveElement(f"load.{load}")
+        return complex(
+            engine.ActiveCircuit.ActiveCktElement.TotalPowers.view(complex)[0]
+        )
+
+    engine.Text.Command = "solve"
+    filed = feeder.ports.groupby(feeder.ports.index.str.split(".").str[0])
+    for load, ports in filed:
+        s = complex(ports["p_kw"].sum(), ports["q_kvar"].sum())
+        assert s == pytest.approx(drawn(load), abs=2e-3), load
+    engine.Text.Command = "set mode=yearly stepsize=1h number=1 hour=0"
+    for step in range(6):
+        engine.Text.Command = "solve"
+        for load in np.unique(name):
+            at = name == load
+            s = complex(p[at, step].sum(), q[at, step].sum())
+            assert s == pytest.approx(drawn(load), abs=2e-3), (load, step)
+
+
+def test_a_shape_with_hours_of_its_own_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "hours.dss"
+    shape = "new loadshape.plain npts=3 interval=0 hour=[0 6 12] mult=[0.3 0.6 0.9]"
+    lines = SHAPED.splitlines()
+    path.write_text("\n".join([*lines[:3], shape, *lines[4:]]))
+    with pytest.raises(FeederError, match=r"loadshape\.plain .* interval"):
+        read_feeder(path)
 
 
 def test_a_profile_of_ones_own_drives_every_part_of_a_load() -> None:
