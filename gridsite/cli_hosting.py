@@ -134,6 +134,10 @@ def hosting(
             help="CSV or Parquet: element or code, and ampacity_a (lines) or kva."
         ),
     ] = None,
+    crs: Annotated[
+        str | None,
+        typer.Option(help="Of the coordinates of an OpenDSS circuit: EPSG:2229."),
+    ] = None,
     assume_line_a: Annotated[
         float | None,
         typer.Option(help="Ampacity assumed for lines without one; counted. [A]"),
@@ -271,6 +275,7 @@ def hosting(
             committed=queue,
             ratings=given,
             assume_line_a=assume_line_a,
+            crs=crs,
             taps=control,
             controls=controls.value,
             phase=phase.value,

@@ -73,6 +73,7 @@ def rate_feeder(
     committed_power_factor: float = 0.95,
     ratings: pd.DataFrame | None = None,
     assume_line_a: float | None = None,
+    crs: str | None = None,
     taps: TapControl | None = None,
     controls: str = "frozen",
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
@@ -111,6 +112,8 @@ def rate_feeder(
         Ratings by element or code (`gridsite.feeder.assumed_ratings.rating_table`).
     assume_line_a : float, optional
         Ampacity assumed for every line without one. [A]
+    crs : str, optional
+        Of the coordinates of an OpenDSS circuit.
     taps : TapControl, optional
         Lets tap changers at the heads act; they stand as filed by default.
     controls : {"frozen", "acting"}
@@ -157,6 +160,7 @@ def rate_feeder(
         committed_power_factor=committed_power_factor,
         ratings=ratings,
         assume_line_a=assume_line_a,
+        crs=crs,
         taps=taps,
         controls=controls,
         ageing=ageing,
@@ -237,6 +241,7 @@ def rate_feeder(
                 "committed_power_factor": committed_power_factor,
                 "ratings": None if ratings is None else _records(ratings),
                 "assume_line_a": assume_line_a,
+                "crs": crs,
                 "taps": None if taps is None else asdict(taps),
                 "controls": controls,
                 "phase": phase,

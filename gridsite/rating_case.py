@@ -171,6 +171,7 @@ def feeder_case(
     committed_power_factor: float = 0.95,
     ratings: pd.DataFrame | None = None,
     assume_line_a: float | None = None,
+    crs: str | None = None,
     taps: TapControl | None = None,
     controls: str = "frozen",
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
@@ -199,6 +200,8 @@ def feeder_case(
         Ratings by element or code (`gridsite.feeder.assumed_ratings.rating_table`).
     assume_line_a : float, optional
         Ampacity assumed for every line without one. [A]
+    crs : str, optional
+        Of the coordinates of an OpenDSS circuit.
     taps : TapControl, optional
         Lets tap changers at the heads act; they stand as filed by default.
     controls : {"frozen", "acting"}
@@ -215,7 +218,7 @@ def feeder_case(
     findings : pandas.DataFrame
         As from `check_feeder`.
     """
-    feeder = read_feeder(source)
+    feeder = read_feeder(source, crs=crs)
     if ratings is not None or assume_line_a is not None:
         feeder = with_ratings(feeder, ratings, line_a=assume_line_a)
     if committed is not None:

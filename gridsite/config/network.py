@@ -16,6 +16,7 @@ class FeederSection(Section):
     source: str
     ratings: str | None = None
     assume_line_a: Positive | None = None
+    crs: str | None = None
     taps: Literal["frozen", "acting"] = "frozen"
     tap_target_pu: Positive | None = None
     tap_deadband_pu: Positive | None = None

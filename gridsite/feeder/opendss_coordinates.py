@@ -8,7 +8,9 @@ import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pyproj
+from pyproj.exceptions import CRSError
 
+from gridsite.errors import ConfigError
 from gridsite.feeder.opendss_circuit import bus_of
 from gridsite.feeder.opendss_ratings import METRES
 
@@ -47,7 +49,11 @@ def bus_places(circuit: Any, *, crs: str | None, notes: list[str]) -> pd.DataFra
     if not len(places):
         return places
     if crs is not None:
-        points = gpd.points_from_xy(places["lon"], places["lat"], crs=crs)
+        try:
+            points = gpd.points_from_xy(places["lon"], places["lat"], crs=crs)
+        except CRSError as error:
+            msg = f"crs {crs!r} is not known ({error}); give one like EPSG:2229"
+            raise ConfigError(msg) from error
         degrees = points.to_crs("EPSG:4326")
         return places.assign(lon=degrees.x, lat=degrees.y)
     inside = places["lon"].abs().le(180.0).all() and places["lat"].abs().le(90.0).all()
@@ -56,7 +62,7 @@ def bus_places(circuit: Any, *, crs: str | None, notes: list[str]) -> pd.DataFra
         return places
     notes.append(
         "bus coordinates are not degrees that fit the lines' lengths, so they are not "
-        "used: give their crs to place them"
+        "used: give their crs to place them (--crs, crs of [feeder])"
     )
     return places.assign(lon=np.nan, lat=np.nan)
 

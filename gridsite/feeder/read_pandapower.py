@@ -30,6 +30,7 @@ def read_feeder(
     source: str | Path | Any,  # noqa: ANN401
     *,
     three_phase: bool | None = None,
+    crs: str | None = None,
 ) -> Feeder:
     """
     Read a feeder from a file, a named network or a pandapower network.
@@ -44,6 +45,10 @@ def read_feeder(
         Whether each phase has nodes of its own, which needs zero-sequence data;
         by default where loads or generators by phase are in service. OpenDSS
         circuits always have.
+    crs : str, optional
+        Reference system of the bus coordinates of an OpenDSS circuit, as
+        ``EPSG:2229``. By default they are taken where they are degrees that fit
+        the lengths of lines, and left out elsewhere.
 
     Returns
     -------
@@ -53,7 +58,8 @@ def read_feeder(
     Raises
     ------
     ConfigError
-        If the name or file is unknown, or an extra is missing.
+        If the name or file is unknown, an extra is missing, or ``crs`` is not
+        known or given for another kind of file.
     FeederError
         If the file holds something the model cannot carry.
 
@@ -66,15 +72,21 @@ def read_feeder(
     if not isinstance(source, str | Path | pp.pandapowerNet):
         msg = f"a feeder is a path, a name or a pandapower network, not {source!r}"
         raise ConfigError(msg)
+    is_circuit = str(source).lower().endswith(".dss")
+    if crs is not None and not is_circuit:
+        msg = f"crs {crs!r} is for the coordinates of OpenDSS circuits; leave it out"
+        raise ConfigError(msg)
     if isinstance(source, pp.pandapowerNet):
         name = str(getattr(source, "name", "") or "net")
         return feeder_from_net(source, name=name, three_phase=three_phase)
-    if str(source).lower().endswith(".dss"):
-        return _opendss_feeder(source, three_phase=three_phase)
+    if is_circuit:
+        return _opendss_feeder(source, three_phase=three_phase, crs=crs)
     return feeder_from_net(load_net(source), name=str(source), three_phase=three_phase)
 
 
-def _opendss_feeder(source: str | Path, *, three_phase: bool | None) -> Feeder:
+def _opendss_feeder(
+    source: str | Path, *, three_phase: bool | None, crs: str | None
+) -> Feeder:
     """Read an OpenDSS circuit, which always has phases."""
     from gridsite.feeder.read_opendss import (  # noqa: PLC0415 - needs an extra
         read_opendss,
@@ -86,7 +98,7 @@ def _opendss_feeder(source: str | Path, *, three_phase: bool | None) -> Feeder:
     if not Path(source).is_file():
         msg = f"feeder {str(source)!r} is not a file; give the master script"
         raise ConfigError(msg)
-    return read_opendss(source)
+    return read_opendss(source, crs=crs)
 
 
 def feeder_from_net(

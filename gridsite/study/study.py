@@ -105,7 +105,8 @@ class Study:
         """
         section = self.config.feeder
         source, table = section.source, None
-        feeder = read_feeder(source if ":" in source else self.path(source))
+        where = source if ":" in source else self.path(source)
+        feeder = read_feeder(where, crs=section.crs)
         if section.ratings is not None:
             table = read_ratings(self.path(section.ratings))
         if table is not None or section.assume_line_a is not None:

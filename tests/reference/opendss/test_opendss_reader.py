@@ -259,6 +259,25 @@ def test_loads_of_every_status_and_shape_draw_what_opendss_draws(
             assert s == pytest.approx(drawn(load), abs=2e-3), (load, step)
 
 
+def test_coordinates_are_placed_by_the_system_that_is_given(tmp_path: Path) -> None:
+    path = tmp_path / "placed.dss"
+    path.write_text(SHAPED + "buscoords places.csv\n")
+    # Los Angeles City Hall, in feet of California's zone 5
+    (tmp_path / "places.csv").write_text(
+        "head, 6487800, 1842500\na, 6488000, 1842500\n"
+    )
+    nodes = read_feeder(path, crs="EPSG:2229").nodes
+    assert nodes["lon"].to_numpy() == pytest.approx(-118.243, abs=0.01)
+    assert nodes["lat"].to_numpy() == pytest.approx(34.054, abs=0.01)
+    lost = read_feeder(path)
+    assert lost.nodes["lon"].isna().all()
+    assert any("--crs" in note for note in lost.notes)
+    with pytest.raises(ConfigError, match="EPSG:999999"):
+        read_feeder(path, crs="EPSG:999999")
+    with pytest.raises(ConfigError, match="OpenDSS"):
+        read_feeder("pandapower:create_kerber_dorfnetz", crs="EPSG:2229")
+
+
 def test_a_shape_with_hours_of_its_own_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "hours.dss"
     shape = "new loadshape.plain npts=3 interval=0 hour=[0 6 12] mult=[0.3 0.6 0.9]"
