@@ -167,6 +167,15 @@ class TestRefusals:
         edit = ("rated_kw = 5.0", f"rated_kw = {value}")
         fails(2, "units.0.rated_kw", edits=[edit])
 
+    def test_groups_of_one_name(self, fails):
+        group = '[[groups]]\ngroup_id = "g"\nbuildings = ["a"]\nmax_units = 2\n\n'
+        fails(
+            2,
+            "group_id 'g'",
+            "twice",
+            edits=[("[economics]", 2 * group + "[economics]")],
+        )
+
     def test_a_flag_is_no_number(self, fails):
         edit = ("block_kw = 25.0", "block_kw = true")
         fails(2, "central.0.block_kw", edits=[edit])

@@ -159,6 +159,15 @@ class StudyConfig(RatingConfig):
         return self
 
     @model_validator(mode="after")
+    def _groups_are_told_apart(self) -> Self:
+        names = [g.group_id for g in self.groups]
+        twice = sorted({n for n in names if names.count(n) > 1})
+        if twice:
+            msg = f"groups: group_id {twice[0]!r} stands twice; give each its own"
+            raise ValueError(msg)
+        return self
+
+    @model_validator(mode="after")
     def _periods_end_before_the_horizon(self) -> Self:
         last = self.periods.months / 12.0 * (self.periods.count - 1)
         if last >= self.economics.horizon_years:

@@ -305,6 +305,9 @@ def _service_faults(problem: SitingProblem) -> list[str]:
 
 def _upgrade_faults(upgrades: pd.DataFrame) -> list[str]:
     named = excluded_pairs(upgrades)
+    own = [a for a, b in named if a == b]
+    if own:
+        return [f"table 'upgrades': {first_names(np.array(own))} excludes itself"]
     unknown = [b for _, b in named if b not in set(upgrades["upgrade_id"])]
     if not unknown:
         return []

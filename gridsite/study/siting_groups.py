@@ -276,8 +276,10 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
         pieces = [c for c in config.central if (c.place or c.site_id) == place]
         if len(pieces) > 1 or pieces[0].grid_limit_kw is not None:
             names = pd.Series([c.site_id for c in pieces])
-            limit = pieces[0].grid_limit_kw
-            add(f"central site {place}", "area", names, max_kw=limit, one_site=True)
+            # the largest piece has the size of the whole, which all share
+            blocks = max(int(c.max_it_kw / c.block_kw + 1e-9) for c in pieces)
+            caps = {"max_units": blocks, "max_kw": pieces[0].grid_limit_kw}
+            add(f"central site {place}", "area", names, one_site=True, **caps)
     if any(w.redundancy == 2 for w in config.workloads):
         for feeder, part in buildings.groupby("feeder_id"):
             add(f"feeder {feeder}", "feeder", part["site_id"])
@@ -308,12 +310,13 @@ def existing_counts(config: StudyConfig, options: pd.DataFrame) -> pd.DataFrame:
     options = options.copy()
     for row in config.existing:
         mine = options["site_id"].eq(row.site_id) & options["unit"].eq(row.unit)
-        fits = mine & options["max_units"].ge(row.count)
-        if not fits.any():
+        free = (options["max_units"] - options["existing_units"]).where(mine, 0)
+        if free.sum() < row.count:
             msg = (
                 f"existing: {row.count} unit(s) {row.unit!r} do not fit at "
                 f"{row.site_id!r}; see its firm capacity and roof in the hosting table"
             )
             raise DataError(msg)
-        options.loc[fits.idxmax(), "existing_units"] = row.count
+        before = free.cumsum() - free  # the first connection first
+        options["existing_units"] += (row.count - before).clip(0, free).astype(int)
     return options

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -169,3 +171,11 @@ def test_rows_of_a_replay_must_be_new_and_known(problem, records):
         add_rows(made, rows, good.assign(port_id="port b9"))
     with pytest.raises(DataError, match="headroom"):
         add_rows(made, rows.assign(headroom=np.nan), good)
+
+
+@pytest.mark.parametrize(("excludes", "fault"), [("u", "itself"), ("v", "no upgrade")])
+def test_an_upgrade_excludes_others_that_there_are(problem, excludes, fault):
+    works = {"upgrade_id": "u", "element": "T1", "kind": "x 2", "capital": 1.0}
+    works |= {"lead_periods": 0, "excludes": excludes}
+    with pytest.raises(DataError, match=fault):
+        replace(problem(), upgrades=pd.DataFrame([works]))
