@@ -136,8 +136,9 @@ class SitingProblem:
     present_value_factor : float
         Present value of 1 a year over the horizon. [a]
     budget : float, optional
-        Largest capital: sites, added units and onboarding. Default: none.
-        [money]
+        Largest capital: sites, added units, onboarding and upgrades. What a study
+        pays a site for its network each year counts too, at its present value, as
+        a part of ``fixed_capital``. Default: none. [money]
 
     Raises
     ------
