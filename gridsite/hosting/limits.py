@@ -156,7 +156,7 @@ class Limits:
             (self.voltage_min_pu, self.voltage_max_pu),
             *((low, high) for _, low, high in self.voltage_bands),
         ):
-            if not 0.5 < low < high < 1.5:
+            if not 0.5 < low < 1.0 < high < 1.5:
                 msg = (
                     f"limits: voltage band {low} to {high} pu is not a band around 1; "
                     "give fractions of nominal voltage"

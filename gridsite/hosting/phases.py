@@ -365,7 +365,9 @@ def _keeping_service(table: pd.DataFrame) -> pd.DataFrame:
     service = filed.groupby("building_id")["service_headroom_kw"].min()
     most = table["building_id"].map(service).where(candidate)
     capped = candidate & (table["firm_kw"] > most)
-    for column in _VALUES:
+    levels = ("firm_kw", "flexible_energy", "flexible_hours")
+    values = [name for name in table if str(name).startswith(levels)]
+    for column in values:
         table[column] = table[column].where(~(table[column] > most), most)
     for part in ("criterion", "element"):
         table.loc[capped, f"second_{part}"] = table.loc[capped, f"limit_{part}"]
@@ -378,7 +380,7 @@ def _keeping_service(table: pd.DataFrame) -> pd.DataFrame:
     ruled = (filed["limit_criterion"] == "service") & (filed["firm_status"] != "ok")
     cause = filed[ruled].drop_duplicates("building_id").set_index("building_id")
     hit = candidate & table["building_id"].isin(cause.index)
-    columns = [*_VALUES, "firm_status", "flexible_status", "limit_criterion"]
+    columns = [*values, "firm_status", "flexible_status", "limit_criterion"]
     columns += ["limit_element", "limit_time"]
     table.loc[hit, columns] = cause.loc[
         table.loc[hit, "building_id"], columns

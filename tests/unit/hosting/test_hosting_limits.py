@@ -214,3 +214,9 @@ def test_a_country_that_is_given_needs_no_notice(country, norm):
 def test_unknown_country_is_refused():
     with pytest.raises(ConfigError, match="'XX'"):
         Limits.for_network([0.4], country="XX")
+
+
+@pytest.mark.parametrize("band", [(1.02, 1.1), (1.0, 1.1), (0.9, 0.98), (0.9, 1.0)])
+def test_a_band_that_does_not_hold_the_nominal_voltage_is_refused(band):
+    with pytest.raises(ConfigError, match="around 1"):
+        Limits(voltage_min_pu=band[0], voltage_max_pu=band[1])
