@@ -10,12 +10,11 @@ import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
+from opendss_judge import KEEP_MODEL, over_rating, solved_engine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
-
-    import pandas as pd
 
     from gridsite.feeder.model import Feeder
     from gridsite.hosting.limits import Limits
@@ -89,16 +88,8 @@ class Judge:
         *,
         generation: bool = False,
     ) -> None:
-        from dss import dss  # noqa: PLC0415 - an extra
-
         self.limits, self.feeder = limits, feeder
-        self.engine = dss.NewContext()
-        self._run(f'redirect "{master}"')
-        self._run("set maxiterations=500 maxcontroliter=200 tolerance=1e-9")
-        self._run("solve mode=snapshot")
-        self._run("batchedit load..* vminpu=0.1 vlowpu=0.05 vmaxpu=10")
-        self._run("solve")
-        self._run("set controlmode=off")
+        self.engine = solved_engine(master)
         for name in self.engine.ActiveCircuit.Generators.AllNames:
             if name.lower() != "none" and not generation:  # off without a profile
                 self._run(f"edit generator.{name} enabled=no")
@@ -148,7 +139,7 @@ class Judge:
                 f"conn={'delta' if row['node_return'] >= 0 else 'wye'} kv={kv} kw={kw} "
                 f"pf={power_factor} model=1 status=fixed enabled=yes"
             )
-            self._run(f"edit load.{name} vminpu=0.1 vlowpu=0.05 vmaxpu=10")
+            self._run(f"edit load.{name} {KEEP_MODEL}")
             self.added.add(name)
         self._run("solve mode=snapshot")
         circuit = self.engine.ActiveCircuit
@@ -164,8 +155,7 @@ class Judge:
         over = share > self.limits.unbalance_max
         out |= {("unbalance", bus) for bus in self.triples.index[over]}
         for element, rows in self.rated:
-            circuit.SetActiveElement(element)
-            out |= self._over(str(element), rows)
+            out |= over_rating(circuit, str(element), rows)
         return out
 
     def capacity(self, port: str) -> float:
@@ -188,20 +178,3 @@ class Judge:
         if len(row["phases"]) == 1:
             return kv / np.sqrt(3.0)
         return 2.0 * kv / np.sqrt(3.0) if row["phases"] == "12" else kv
-
-    def _over(self, element: str, rows: pd.DataFrame) -> set[tuple[str, str]]:
-        """Return the conductors of an element that carry more than they are rated."""
-        active = self.engine.ActiveCircuit.ActiveCktElement
-        amps = np.abs(np.asarray(active.Currents, dtype=float).view(complex))
-        n_end = len(active.BusNames)
-        ends = np.split(np.asarray(active.NodeOrder), n_end)
-        per_end = len(ends[0])
-        at: list[int] = []
-        for end, numbers in enumerate(ends):
-            live = [end * per_end + int(k) for k in np.flatnonzero(numbers)]
-            phases = [k for k in live if k % per_end < active.NumPhases]
-            at += (phases or live) if "Transformer" in element else live
-        if len(at) != len(rows):  # one end has no supply
-            return set()
-        over = amps[at] > rows["rated_a"].to_numpy()
-        return {(element, str(k)) for k in np.flatnonzero(over)}
