@@ -279,10 +279,6 @@ def _flexible(
     censored = out["firm_status"] == "censored"
     for column in FLEXIBLE:
         out.loc[censored, column] = out.loc[censored, "firm_kw"]
-    if censored.any() and settings.envelope is not None:
-        capped = out.loc[censored, "firm_kw"].to_numpy(dtype=float)[:, None]
-        capped = np.repeat(capped, len(grid.profiles.time), axis=1)
-        settings.envelope(out.index[censored], capped)
     if not good.any():
         return
     index = out.index[good]

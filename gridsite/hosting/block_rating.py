@@ -25,6 +25,7 @@ from gridsite.hosting.response import Response
 from gridsite.hosting.rows import (
     FLEXIBLE,
     blank_rows,
+    limit_names,
     name_limit,
     refuse,
     table_of,
@@ -429,10 +430,6 @@ class BlockRating:
         good = ~failed & ~((row < 0) & ~own)
         if good.any() and not estimate:
             self._flexible(out, chosen, kw, envelope, good)
-        at = np.flatnonzero(~failed & ~good)  # nothing binds below the search cap
-        if len(at) and self.settings.envelope is not None and not estimate:
-            capped = np.repeat(kw[at, None], len(case.time), axis=1)
-            self.settings.envelope(self.group.index[chosen[at]], capped)
 
     def _cap(self, chosen: Ints) -> Floats:
         """Return what service, limits outside and the search cap leave. [kW]"""
@@ -563,11 +560,8 @@ class BlockRating:
         step : numpy.ndarray of int, shape (n,)
             Step at which it binds.
         """
-        limits = self.case.rows
-        kind = limits["criterion"].to_numpy()[row]
-        element = limits["element"].to_numpy()[row].astype(object)
-        element = np.where(kind == "voltage change", out["bus"][rows], element)
-        name_limit(out, rows, kind, element, self.case.time[step])
+        names = limit_names(self.case.rows, row, out["bus"][rows])
+        name_limit(out, rows, *names, self.case.time[step])
 
     def _second_limit(self, out: Rows, rows: Ints) -> None:
         """Name the next limit of another criterion, by linear estimate."""

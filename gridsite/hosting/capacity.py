@@ -203,7 +203,12 @@ def hosting_capacity(
             writer.lower(table.index.get_indexer(labels), share, least_kw)
 
         settings = replace(settings, envelope=keep, lower_envelope=lower)
-        return _rate(table, grid, settings, progress)
+        out = _rate(table, grid, settings, progress)
+        # where nothing binds, every step has the search cap
+        kw = out.loc[out["firm_status"] == "censored", "firm_kw"]
+        size = (len(kw), len(grid.profiles.time))
+        keep(kw.index, np.broadcast_to(kw.to_numpy()[:, None], size))
+        return out
 
 
 def _rate(

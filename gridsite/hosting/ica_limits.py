@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridsite.hosting.near_cases import near_cases, parts_of, ports_of
+from gridsite.hosting.near_cases import cases_at, parts_of, ports_of
+from gridsite.hosting.rows import limit_names
 from gridsite.hosting.search import largest_passing
 
 if TYPE_CHECKING:
@@ -88,28 +89,23 @@ def confirmed_hours(
             case,
             port,
             now,
-            np.minimum(estimate[at], most[at]),
+            estimate[at],
             np.minimum(most[at], case.limits.search_cap_kw),
             TOLERANCE_KW,
         )
         kw[at] = np.minimum(found.kw, estimate[at])
         stopped = at[found.row >= 0]
-        row = found.row[found.row >= 0]
-        kinds = case.rows["criterion"].to_numpy()[row]
-        elements = case.rows["element"].to_numpy(dtype=object)[row]
-        bus = own["bus"].to_numpy(dtype=object)[stopped]
-        criterion[stopped] = kinds
-        element[stopped] = np.where(kinds == "voltage change", bus, elements)
+        row, bus = found.row[found.row >= 0], own["bus"].to_numpy()[stopped]
+        criterion[stopped], element[stopped] = limit_names(case.rows, row, bus)
     # the firm capacity passes at every step
     kw = np.maximum(kw, np.minimum(own["firm_kw"].to_numpy(dtype=float), estimate))
-    for name, values in (
-        ("load_hc_kw", kw),
-        ("most_limiting_criterion", criterion),
-        ("limiting_element", element),
-    ):
-        column = out[name].to_numpy(copy=True)
-        column[ok] = values
-        out[name] = column
+    found_columns = {
+        "load_hc_kw": kw,
+        "most_limiting_criterion": criterion,
+        "limiting_element": element,
+    }
+    for name, values in found_columns.items():
+        out.loc[rows.index, name] = values
     return out
 
 
@@ -125,6 +121,6 @@ def _cases(
     part = parts_of(split, pd.Index(port_ids))
     for i in np.unique(part):
         inside = np.flatnonzero(part == i)
-        for _, at, now, case in near_cases(grid, feeder_id, split, i, step[inside]):
+        for _, at, now, case in cases_at(grid, feeder_id, step[inside], i):
             where = inside[at]
             yield where, ports_of(case, port_ids[where]), now, case

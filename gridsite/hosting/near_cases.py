@@ -31,18 +31,23 @@ if TYPE_CHECKING:
 _HELD_STEPS = 400
 
 
-def whole_cases(grid: GridCase, feeder_id: str, step: Ints) -> Iterator[At]:
+def cases_at(
+    grid: GridCase, feeder_id: str, step: Ints, part: int | None = None
+) -> Iterator[At]:
     """
-    Yield base cases of a whole block that hold the steps of some items.
+    Yield base cases of a large block that hold the steps of some items.
 
     Parameters
     ----------
     grid : GridCase
         Base cases.
     feeder_id : str
-        Which block.
+        Which block; with ``part`` one that is split.
     step : numpy.ndarray of int, shape (n,)
         Of each item.
+    part : int, optional
+        Leaf that the trunk is held with, beyond the last the trunk alone; the
+        whole block by default.
 
     Yields
     ------
@@ -55,39 +60,18 @@ def whole_cases(grid: GridCase, feeder_id: str, step: Ints) -> Iterator[At]:
     case : BaseCase
         Solved.
     """
-    for held, at, now in _batches(step):
-        yield held, at, now, grid.whole_at(feeder_id, held)
-
-
-def near_cases(
-    grid: GridCase, feeder_id: str, split: Split, part: int, step: Ints
-) -> Iterator[At]:
-    """
-    Yield base cases of the trunk with one leaf that hold the steps of some items.
-
-    Parameters
-    ----------
-    grid : GridCase
-        Base cases.
-    feeder_id : str
-        Which block.
-    split : Split
-        Its parts.
-    part : int
-        Position of the leaf; beyond the last for the trunk alone.
-    step : numpy.ndarray of int, shape (n,)
-        Of each item.
-
-    Yields
-    ------
-    held, at, now, case
-        As from `whole_cases`.
-    """
-    profiles = grid.profiles_of(feeder_id)
-    for held, at, now in _batches(step):
-        here = profiles.at_steps(held)
-        feeder, drawn = trunk_with(grid.feeder, here, split, part, held)
-        yield held, at, now, grid.part(feeder, feeder_id, drawn)
+    split, profiles = grid.split(feeder_id), grid.profiles_of(feeder_id)
+    every = np.unique(step)
+    for first in range(0, len(every), _HELD_STEPS):
+        held = every[first : first + _HELD_STEPS]
+        at = np.flatnonzero(np.isin(step, held))
+        if part is None or split is None:
+            case = grid.whole_at(feeder_id, held)
+        else:
+            here = profiles.at_steps(held)
+            near = trunk_with(grid.feeder, here, split, part, held)
+            case = grid.part(near[0], feeder_id, near[1])
+        yield held, at, np.searchsorted(held, step[at]), case
 
 
 def ports_of(case: BaseCase, port_ids: NDArray[Any]) -> Ints:
@@ -131,12 +115,3 @@ def parts_of(split: Split, port_ids: pd.Index) -> Ints:
     for i, (leaf, _) in enumerate(split.leaves):
         part[port_ids.isin(leaf.ports.index)] = i
     return part
-
-
-def _batches(step: Ints) -> Iterator[tuple[Ints, Ints, Ints]]:
-    """Yield steps held together, which items are at them, and where."""
-    every = np.unique(step)
-    for first in range(0, len(every), _HELD_STEPS):
-        held = every[first : first + _HELD_STEPS]
-        at = np.flatnonzero(np.isin(step, held))
-        yield held, at, np.searchsorted(held, step[at])

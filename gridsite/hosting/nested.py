@@ -21,9 +21,10 @@ import pandas as pd
 from gridsite.feeder.kernels import threads_worth
 from gridsite.hosting.block_rating import BlockRating, Outside, Settings
 from gridsite.hosting.flexible import level_name
-from gridsite.hosting.near_cases import near_cases, parts_of, ports_of, whole_cases
+from gridsite.hosting.near_cases import cases_at, parts_of, ports_of
 from gridsite.hosting.rows import (
     blank_rows,
+    limit_names,
     name_limit,
     open_rows,
     refuse,
@@ -319,7 +320,7 @@ class _SplitRating:
         left = [c.outside.headroom_kw[c.rows, c.step] for c in batch]
         start_kw = np.concatenate(left)
         port_id = np.concatenate([self.port_id[self.at[c.part][c.rows]] for c in batch])
-        for _, at, now, case in whole_cases(self.grid, self.feeder_id, step):
+        for _, at, now, case in cases_at(self.grid, self.feeder_id, step):
             cap = case.limits.search_cap_kw
             start, most = np.minimum(start_kw[at], cap), np.minimum(own_kw[at], cap)
             found = largest_passing(
@@ -346,13 +347,11 @@ class _SplitRating:
         out = self.out
         filed = out["firm_kw"].copy()
         share = np.ones(len(self.index))
-        whole = partial(whole_cases, self.grid, self.feeder_id)
+        whole = partial(cases_at, self.grid, self.feeder_id)
         for part, at in enumerate(self.at):
             if not len(at):
                 continue
-            cases = whole
-            if part not in self.capped:
-                cases = partial(near_cases, self.grid, self.feeder_id, self.split, part)
+            cases = whole if part in self.capped else partial(whole, part=part)
             self._lower_near(at, cases)
             share[at] = self._excess(at, cases)
         self._lower_near(np.arange(len(self.index)), whole)
@@ -452,7 +451,4 @@ def _name(
     row: Ints,
     time: pd.DatetimeIndex,
 ) -> None:
-    kind = case.rows["criterion"].to_numpy()[row]
-    element = case.rows["element"].to_numpy()[row].astype(object)
-    element = np.where(kind == "voltage change", out["bus"][at], element)
-    name_limit(out, at, kind, element, time)
+    name_limit(out, at, *limit_names(case.rows, row, out["bus"][at]), time)

@@ -159,6 +159,31 @@ def refuse(rows: Rows, at: Ints, status: str, kw: float) -> None:
         rows[name][at] = kw
 
 
+def limit_names(
+    limits: pd.DataFrame, row: Ints, bus: NDArray[Any]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """
+    Return how limits are called in a table.
+
+    Parameters
+    ----------
+    limits : pandas.DataFrame
+        ``criterion, element`` of a base case, ``BaseCase.rows``.
+    row : numpy.ndarray of int, shape (n,)
+        Which of them.
+    bus : numpy.ndarray of str, shape (n,)
+        Of the connection that each stops; the element of a voltage change.
+
+    Returns
+    -------
+    criterion, element : numpy.ndarray of str, shape (n,)
+        Their names.
+    """
+    criterion = limits["criterion"].to_numpy()[row]
+    element = limits["element"].to_numpy()[row].astype(object)
+    return criterion, np.where(criterion == "voltage change", bus, element)
+
+
 def name_limit(
     rows: Rows,
     at: Ints,
