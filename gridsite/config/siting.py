@@ -134,6 +134,11 @@ class CentralSection(PlaceSection):
         """Return the largest PUE over the study. [-]"""
         return self.pue if self.pue_max is None else self.pue_max
 
+    @property
+    def max_blocks(self) -> int:
+        """Blocks that ``max_it_kw`` has room for."""
+        return int(self.max_it_kw / self.block_kw + 1e-9)
+
 
 class EconomicsSection(PlaceSection):
     """Money: the frame, and what computing on buildings costs to run."""

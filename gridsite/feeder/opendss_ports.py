@@ -27,7 +27,7 @@ _FIXED = 1
 _CVR, _FIXED_Q, _FIXED_X, _ZIP = 4, 6, 7, 8
 
 #: What a year of load shapes starts from: shares of the load, its power before the
-#: shape, and whether reactive power follows none. `filed_profiles` takes them off.
+#: shape, and whether reactive power follows none. For `filed_profiles` alone.
 YEAR = ["p_part", "q_part", "year_kw", "year_kvar", "fixed_q"]
 
 #: Below this voltage OpenDSS cuts a ZIP load off; above, the model is not ours. [pu]
@@ -90,6 +90,7 @@ def _loads(circuit: Any, nodes: pd.DataFrame) -> Iterator[dict[str, Any]]:  # no
         scale = 1.0 if int(load.Status) != 0 else factor
         year = 1.0 if fixed else factor  # exempt from it in a snapshot alone
         fixed_q = model in (_FIXED_Q, _FIXED_X)
+        q_scale, q_year = (1.0, 1.0) if fixed_q else (scale, year)
         shape = "" if fixed else str(load.Yearly or load.daily or "").lower()
         parts = _load_parts(load, model)
         branches = _branches(element, nodes, load.Phases, delta=bool(load.IsDelta))
@@ -97,24 +98,22 @@ def _loads(circuit: Any, nodes: pd.DataFrame) -> Iterator[dict[str, Any]]:  # no
         for branch in branches:
             own = name if len(branches) == 1 else f"{name}.{branch['phases']}"
             for k, (p_share, q_share, p_exponent, q_exponent) in enumerate(parts):
-                count = len(branches)
+                p_part, q_part = p_share / len(branches), q_share / len(branches)
+                kw, kvar = load.kW * p_part, load.kvar * q_part
                 yield branch | {
                     "port_id": own if k == 0 else f"zip {k}: {own}",
                     "kind": "load" if k == 0 else "other",
-                    "p_kw": scale * load.kW * p_share / count,
-                    "q_kvar": (1.0 if fixed_q else scale) * load.kvar * q_share / count,
+                    "p_kw": scale * kw,
+                    "q_kvar": q_scale * kvar,
                     "profile": shape,
                     "p_exponent": p_exponent,
                     "q_exponent": q_exponent,
                     "rated_v_pu": rated / branch["volts"],
                     "part_of": own if k else "",
-                    "p_part": p_share / count,
-                    "q_part": q_share / count,
-                    "year_kw": year * load.kW * p_share / count,
-                    "year_kvar": (1.0 if fixed_q else year)
-                    * load.kvar
-                    * q_share
-                    / count,
+                    "p_part": p_part,
+                    "q_part": q_part,
+                    "year_kw": year * kw,
+                    "year_kvar": q_year * kvar,
                     "fixed_q": fixed_q,
                 }
 

@@ -259,7 +259,7 @@ class Search:
 
     def _finish(self, prices: Prices, bound: float) -> Found:
         """Let HiGHS solve what is left."""
-        own, least, most = bound, self.relaxation.least, self.relaxation.most
+        least, most = self.relaxation.least, self.relaxation.most
         known = self.upper
         if np.isfinite(known):
             least, most = self.relaxation.counts_left(prices, known)
@@ -276,7 +276,7 @@ class Search:
                 if self.best is None:
                     raise
                 logger.exception("HiGHS failed; the plan found without it is kept")
-                return self._found(bound, own, "failed")
+                return self._found(bound, self.own_bound, "failed")
             _distrust_bound(answer)
             proven = answer.bound * core.matrix.money_scale
             bound = max(bound, min(proven, known))
@@ -294,7 +294,7 @@ class Search:
             kept = self._widen(kept, alive, missed, prices)
         if answer.status == "infeasible" and np.isfinite(known):
             logger.warning("HiGHS calls a problem infeasible that has a plan")
-        return self._found(bound, own, answer.status)
+        return self._found(bound, self.own_bound, answer.status)
 
     def _flows_for_mip(self, prices: Prices, alive: np.ndarray) -> np.ndarray:
         if len(alive) <= _ALL_FLOWS or not may_leave_out(self.reduced):

@@ -277,7 +277,7 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
         if len(pieces) > 1 or pieces[0].grid_limit_kw is not None:
             names = pd.Series([c.site_id for c in pieces])
             # the largest piece has the size of the whole, which all share
-            blocks = max(int(c.max_it_kw / c.block_kw + 1e-9) for c in pieces)
+            blocks = max(piece.max_blocks for piece in pieces)
             caps = {"max_units": blocks, "max_kw": pieces[0].grid_limit_kw}
             add(f"central site {place}", "area", names, one_site=True, **caps)
     if any(w.redundancy == 2 for w in config.workloads):

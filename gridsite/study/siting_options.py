@@ -174,7 +174,7 @@ def central_options(config: StudyConfig) -> pd.DataFrame:
             "site_id": central.site_id,
             "unit": _block(central),
             "port_id": "",
-            "max_units": int(central.max_it_kw / central.block_kw + 1e-9),
+            "max_units": central.max_blocks,
             "existing_units": 0,
             "available_from": 0,
             "own_limit_kw": np.nan,

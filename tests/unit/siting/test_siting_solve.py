@@ -1,10 +1,11 @@
 import os
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from siting_doubles import Grid, Liar, safe, violation
 
 from gridsite.errors import (
     ConfigError,
@@ -17,11 +18,10 @@ from gridsite.siting import (
     SitingProblem,
     allow_unserved,
     check_plan,
-    empty_table,
     restrict_sites,
     solve,
 )
-from gridsite.siting.highs import Answer, HighsWorker, shared_worker
+from gridsite.siting.highs import Answer, shared_worker
 from gridsite.siting.presets import facility_location
 
 
@@ -337,17 +337,6 @@ def test_allowing_unserved_turns_infeasible_into_a_price(problem, records):
 # The solver is not to be trusted
 
 
-class Liar(HighsWorker):
-    """Answers what it is told to, whatever the problem."""
-
-    def __init__(self, change):
-        super().__init__()
-        self.change = change
-
-    def run(self, matrix, **options):
-        return self.change(matrix, shared_worker().run(matrix, **options))
-
-
 def test_a_plan_that_breaks_a_row_is_caught(problem, records):
     def ignore_rows(matrix, _answer):
         matrix.row_upper[matrix.grid_rows] = 1e6
@@ -463,44 +452,6 @@ def test_options_out_of_range_are_refused(problem, options):
 
 
 # Rounds of replay and cut
-
-
-@dataclass
-class Seen:
-    violations: pd.DataFrame
-    rows: pd.DataFrame
-    row_coefficients: pd.DataFrame
-
-
-def safe():
-    names = ("violations", "rows", "row_coefficients")
-    return Seen(*(empty_table(name) for name in names))
-
-
-def violation():
-    values = {"value": 2.0, "limit": 1.0, "base_value": 0.5, "excess": 1.0}
-    return pd.DataFrame(
-        [{"element": "T1", "criterion": "current", "time": "18:00"} | values]
-    )
-
-
-class Grid:
-    """A grid on which the two buildings together really get only `limit_kw`."""
-
-    def __init__(self, records, limit_kw, tighten=None):
-        self.records, self.limit_kw = records, limit_kw
-        self.tighten = tighten or (lambda draw: max(draw - 6.0, 0.0))
-        self.seen = []
-
-    def __call__(self, plan):
-        draw = plan.loc[plan["port_id"] != "", "rated_kw"].sum()
-        self.seen.append(draw)
-        if draw <= self.limit_kw:
-            return safe()
-        name = f"cut {len(self.seen)}"
-        row = self.records.row(name, self.tighten(draw))
-        terms = self.records.coefficients(name, port_b1=1.0, port_b2=1.0)
-        return Seen(violation(), pd.DataFrame([row]), pd.DataFrame(terms))
 
 
 def test_rounds_cut_until_the_replay_is_satisfied(problem, records):

@@ -1,60 +1,17 @@
 """What a solver that crashes, lies or runs out of time leaves of a plan."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from siting_doubles import Grid, Liar, safe
 
 from gridsite.errors import SolverUnavailableError
-from gridsite.siting import empty_table, solve
+from gridsite.siting import solve
 from gridsite.siting.check import check_plan
-from gridsite.siting.highs import Answer, HighsWorker, shared_worker
+from gridsite.siting.highs import Answer
 from gridsite.siting.presets import facility_location
-
-
-class Changed(HighsWorker):
-    """Answers what a function makes of a problem and its true answer."""
-
-    def __init__(self, change):
-        super().__init__()
-        self.change = change
-        self.calls = 0
-
-    def run(self, matrix, **options):
-        self.calls += 1
-        return self.change(self.calls, matrix, shared_worker().run(matrix, **options))
-
-
-@dataclass
-class Seen:
-    violations: pd.DataFrame
-    rows: pd.DataFrame
-    row_coefficients: pd.DataFrame
-
-
-def safe():
-    names = ("violations", "rows", "row_coefficients")
-    return Seen(*(empty_table(name) for name in names))
-
-
-class BrokenOnce:
-    """A replay that finds the buildings at fault until they draw at most 12 kW."""
-
-    def __init__(self, records):
-        self.records, self.turn = records, 0
-
-    def __call__(self, plan):
-        self.turn += 1
-        draw = plan.loc[plan["port_id"] != "", "rated_kw"].sum()
-        if draw <= 12.0:
-            return safe()
-        values = {"value": 2.0, "limit": 1.0, "base_value": 0.5, "excess": 1.0}
-        broken = {"element": "T1", "criterion": "current", "time": "18:00"} | values
-        name = f"cut {self.turn}"
-        terms = self.records.coefficients(name, port_b1=1.0, port_b2=1.0)
-        row = self.records.row(name, 12.0)
-        return Seen(pd.DataFrame([broken]), pd.DataFrame([row]), pd.DataFrame(terms))
 
 
 def scattered():
@@ -82,16 +39,33 @@ def test_single_sources_at_the_time_limit_keep_the_plan_at_hand():
     assert plan.assignment.groupby("zone_id")["site_id"].nunique().max() == 1
 
 
+def test_flows_are_settled_with_the_sources_that_were_found():
+    open_sources = []
+
+    def watch(matrix, answer):
+        columns = matrix.columns["is_source"]
+        open_sources.append(bool(matrix.integer[columns[columns >= 0]].any()))
+        return answer
+
+    draw = np.random.default_rng(1)
+    need = draw.integers(15, 26, 12).astype(float)
+    cost, capacity = draw.random((4, 12)), np.full(4, 0.35 * need.sum())
+    problem = facility_location(np.zeros(4), capacity, need, cost, single_source=True)
+    assert solve(problem, gap=0.0, worker=Liar(watch)).status == "optimal"
+    assert open_sources[0]
+    assert not open_sources[-1]
+
+
 def test_a_crash_keeps_the_plan_that_was_found_without():
     problem = scattered()
 
-    def dead(_call, matrix, answer):
+    def dead(matrix, answer):
         if matrix.integer.any():
             msg = "crashed twice"
             raise SolverUnavailableError(msg)
         return answer
 
-    plan = solve(problem, gap=1e-6, worker=Changed(dead))
+    plan = solve(problem, gap=1e-6, worker=Liar(dead))
     true = solve(problem, gap=1e-6)
     assert plan.status == "time_limit"
     assert plan.bound == plan.own_bound <= true.objective <= plan.objective
@@ -100,28 +74,31 @@ def test_a_crash_keeps_the_plan_that_was_found_without():
 
 @pytest.mark.parametrize("kind", ["bound", "infeasible"])
 def test_a_first_wrong_answer_is_asked_for_again(problem, kind):
-    def once(call, _matrix, answer):
-        if call > 1:
+    calls = []
+
+    def once(_matrix, answer):
+        calls.append(1)
+        if len(calls) > 1:
             return answer
         if kind == "infeasible":
             return Answer(status="infeasible")
         return replace(answer, bound=answer.bound * 1.01)
 
-    plan = solve(problem(), gap=0.0, worker=Changed(once))
+    plan = solve(problem(), gap=0.0, worker=Liar(once))
     assert plan.objective == pytest.approx(340.0)
 
 
 def test_a_wrong_answer_in_a_later_round_ends_as_not_verified(problem, records):
-    grid = BrokenOnce(records)
+    grid = Grid(records, limit_kw=12.0)
 
-    def later(_call, matrix, answer):
-        if not grid.turn:
+    def later(matrix, answer):
+        if not grid.seen:
             return answer
         solution = answer.solution.copy()
         solution[matrix.columns["flow"]] *= 0.9
         return Answer(status="optimal", solution=solution, bound=0.0)
 
-    plan = solve(problem(), gap=0.0, replay=grid, worker=Changed(later))
+    plan = solve(problem(), gap=0.0, replay=grid, worker=Liar(later))
     assert plan.status == "not_verified"
     assert "demand of north / web" in plan.stopped_because
     assert plan.objective == pytest.approx(340.0)
@@ -130,7 +107,7 @@ def test_a_wrong_answer_in_a_later_round_ends_as_not_verified(problem, records):
 def test_a_bound_that_contradicts_the_plan_is_not_used(problem, records):
     first = []
 
-    def boast(_call, matrix, answer):
+    def boast(matrix, answer):
         room = matrix.row_upper[matrix.grid_rows].max()
         first.append(room)
         if room < 1.01 * first[0]:
@@ -138,7 +115,7 @@ def test_a_bound_that_contradicts_the_plan_is_not_used(problem, records):
         return replace(answer, bound=10.0 * abs(answer.bound))
 
     tight = problem(rows=[records.row("T1", 35.0)])  # 36 kW fit with 5 % more
-    plan = solve(tight, gap=0.0, replay=lambda _: safe(), worker=Changed(boast))
+    plan = solve(tight, gap=0.0, replay=lambda _: safe(), worker=Liar(boast))
     assert max(first) > 1.01 * first[0]
     assert plan.bound == plan.own_bound <= 340.0 + 1e-6
     assert plan.objective == pytest.approx(560.0)
