@@ -167,6 +167,18 @@ class ActingJudge(Judge):
         return out
 
 
+def rated_at(grid: GridCase, ports: list[str]) -> pd.DataFrame:
+    """Return hosting rows of some ports."""
+    own = own_connections(grid.feeder)
+    return hosting_capacity(
+        grid.feeder,
+        grid.profiles,
+        grid=grid,
+        power_factor=POWER_FACTOR,
+        connections=own[own["port_id"].isin(ports)],
+    )
+
+
 def daily_judge(
     master: Path, feeder: Feeder, limits: Limits, multiples: np.ndarray
 ) -> ActingJudge:
@@ -245,13 +257,7 @@ def test_firm_capacity_on_ieee_123_with_acting_controls_is_that_of_opendss(
     assert grid.course is not None
     assert grid.course.operations > 10
     ports = ["s4c", "s10a", "s31c", "s35a", "s76b", "s86b"]
-    table = hosting_capacity(
-        feeder,
-        loads,
-        grid=grid,
-        power_factor=POWER_FACTOR,
-        connections=own_connections(feeder).query("port_id in @ports"),
-    ).set_index("port_id")
+    table = rated_at(grid, ports).set_index("port_id")
     gain = table["firm_kw"] / table["standing_kw"] - 1.0
     assert gain.max() > 0.3
     assert gain.min() < 0.01
@@ -304,13 +310,7 @@ def test_firm_capacity_on_ckt5_with_acting_controls_is_that_of_opendss(
         "mdv201_da_8_459_a6583-1a0",
         "mdv201_hn_2_660_c62246-1c0",
     ]
-    table = hosting_capacity(
-        feeder,
-        loads,
-        grid=grid,
-        power_factor=POWER_FACTOR,
-        connections=own_connections(feeder).query("port_id in @ports"),
-    ).set_index("port_id")
+    table = rated_at(grid, ports).set_index("port_id")
     gain = table["firm_kw"] / table["standing_kw"] - 1.0
     assert gain.max() > 0.03
     judge = ActingJudge(master, feeder, limits, n, "yearly")
@@ -329,13 +329,7 @@ def test_explained_states_of_acting_controls_are_those_of_opendss(port: str) -> 
     loads = day_of(feeder, multiples)
     limits = Limits(voltage_min_pu=0.95, voltage_max_pu=1.2, criteria=CURRENTS)
     grid = GridCase(feeder, loads, limits, power_factor=POWER_FACTOR, controls="acting")
-    (row,) = hosting_capacity(
-        feeder,
-        loads,
-        grid=grid,
-        power_factor=POWER_FACTOR,
-        connections=own_connections(feeder).query("port_id == @port"),
-    ).to_dict("records")
+    (row,) = rated_at(grid, [port]).to_dict("records")
     told = explain_capacity(feeder, loads, row, grid=grid)
     assert "acting on it" in told.reason
     assert told.time == row["limit_time"]
