@@ -176,8 +176,10 @@ def limit_names(
 
     Returns
     -------
-    criterion, element : numpy.ndarray of str, shape (n,)
-        Their names.
+    criterion : numpy.ndarray of str, shape (n,)
+        What each limits.
+    element : numpy.ndarray of str, shape (n,)
+        Where.
     """
     criterion = limits["criterion"].to_numpy()[row]
     element = limits["element"].to_numpy()[row].astype(object)
