@@ -15,8 +15,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.hosting.acting import UNSETTLED, ActingCase, course_of
-from gridsite.hosting.curtailment import curtailment
-from gridsite.hosting.flexible import flexible_ratings
+from gridsite.hosting.flexible_rows import flexible_columns
 from gridsite.hosting.rows import FLEXIBLE
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gridsite.hosting.acting import Verdict
-    from gridsite.hosting.block_rating import Settings
     from gridsite.hosting.grid_case import GridCase
+    from gridsite.hosting.settings import Settings
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
@@ -275,34 +274,22 @@ def _flexible(
     grid: GridCase, settings: Settings, out: pd.DataFrame, headroom: pd.DataFrame
 ) -> None:
     """Write flexible capacities from the headroom of all steps."""
-    good = (out["firm_status"] == "ok").to_numpy() & (out["feeder_id"] != "").to_numpy()
+    closed = out["firm_status"] == "none_base_violation"
+    open_at = headroom.loc[out.index].max(axis=1) > 0.0
+    out.loc[closed & open_at, "flexible_status"] = "ok"
+    out.loc[closed & ~open_at, "flexible_status"] = "none_base_violation"
+    out.loc[closed & ~open_at, FLEXIBLE] = 0.0
+    good = (out["flexible_status"] == "ok").to_numpy()
+    good &= (out["feeder_id"] != "").to_numpy()
     censored = out["firm_status"] == "censored"
     for column in FLEXIBLE:
         out.loc[censored, column] = out.loc[censored, "firm_kw"]
     if not good.any():
         return
     index = out.index[good]
-    kw, hours = headroom.loc[index].to_numpy(), grid.profiles.step_hours
-    ratings = flexible_ratings(
-        kw,
-        hours,
-        levels=settings.levels,
-        min_power_share=settings.min_power_share,
-        battery_kwh=settings.battery_kwh,
-        battery_kw=settings.battery_kw,
-    )
-    for name in ratings:
-        out.loc[index, name] = ratings[name].to_numpy()
-    lost = curtailment(
-        kw,
-        ratings["flexible_energy98_kw"].to_numpy(),
-        hours,
-        min_power_share=settings.min_power_share,
-        battery_kwh=settings.battery_kwh,
-        battery_kw=settings.battery_kw,
-    )
-    out.loc[index, "energy98_steps_curtailed"] = lost.steps
-    out.loc[index, "energy98_longest_curtailment_h"] = lost.longest_h
-    out.loc[index, "energy98_interventions_per_year"] = lost.interventions_per_year
+    kw = headroom.loc[index].to_numpy()
+    columns = flexible_columns(kw, grid.profiles.step_hours, settings)
+    for name, values in columns.items():
+        out.loc[index, name] = values
     if settings.envelope is not None:
         settings.envelope(index, kw)

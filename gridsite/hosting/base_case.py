@@ -287,6 +287,19 @@ class BaseCase:
         return self.block.port_voltage(v)
 
     @cached_property
+    def broken_rows(self) -> Ints:
+        """
+        Return the limits that the base case breaks at some step.
+
+        Returns
+        -------
+        numpy.ndarray of int
+            Rows.
+        """
+        out: Ints = np.flatnonzero(self.broken.any(axis=1))
+        return out
+
+    @cached_property
     def change_max(self) -> Floats:
         """
         Return the largest fall of the voltage across each port.

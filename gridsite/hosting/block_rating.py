@@ -8,7 +8,6 @@ fails. What lies outside the block (a trunk above it) may cap a load at each ste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -17,9 +16,9 @@ import pandas as pd
 
 from gridsite.feeder.load_parts import service_power
 from gridsite.hosting.ageing_limit import AgeingLimit, Cap
-from gridsite.hosting.curtailment import curtailment
+from gridsite.hosting.closed_steps import Closed, closed_by_base, joined
 from gridsite.hosting.envelope import Envelope
-from gridsite.hosting.flexible import LEVELS, energy_rating, flexible_ratings
+from gridsite.hosting.flexible_rows import confirmed_columns
 from gridsite.hosting.phase_rows import unbalance_capacity
 from gridsite.hosting.response import Response
 from gridsite.hosting.rows import (
@@ -27,7 +26,9 @@ from gridsite.hosting.rows import (
     blank_rows,
     limit_names,
     name_limit,
+    open_rows,
     refuse,
+    refuse_flexible,
     table_of,
 )
 from gridsite.hosting.screening import Screen
@@ -35,80 +36,18 @@ from gridsite.hosting.search import largest_passing
 from gridsite.hosting.service import service_headroom_kw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from gridsite.feeder.profiles import Profiles
-    from gridsite.hosting.ageing_limit import Ageing
     from gridsite.hosting.base_case import BaseCase
     from gridsite.hosting.rows import Rows
+    from gridsite.hosting.settings import Outside, Settings
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
 #: Rounds of verify and lower before a port counts as not converged.
 _MAX_ROUNDS = 30
-
-
-@dataclass(frozen=True, kw_only=True)
-class Settings:
-    """
-    How connections are rated.
-
-    Parameters
-    ----------
-    power_factor : float
-        Of added loads, lagging. [-]
-    tolerance_kw : float
-        Width of the interval that holds the true firm capacity. [kW]
-    screen : bool
-        Whether steps proven not to bind are skipped.
-    min_power_share : float
-        Share of its rating below which a unit pauses. [-]
-    battery_kwh : float
-        Energy of a battery at each unit. [kWh]
-    battery_kw : float or None
-        Its power; the unit's rating where None. [kW]
-    levels : tuple of float
-        Shares of energy, and of steps, of flexible capacity. [-]
-    ageing : Ageing, optional
-        What transformers age by; not checked without it.
-    envelope : callable, optional
-        Takes row labels of connections and their headroom at each step. [kW]
-    lower_envelope : callable, optional
-        Takes row labels, what is kept of each headroom [-], and its lower bound.
-        [kW]
-    """
-
-    power_factor: float
-    tolerance_kw: float
-    screen: bool
-    min_power_share: float = 0.0
-    battery_kwh: float = 0.0
-    battery_kw: float | None = None
-    levels: tuple[float, ...] = LEVELS
-    ageing: Ageing | None = None
-    envelope: Callable[[pd.Index, Floats], None] | None = None
-    lower_envelope: Callable[[pd.Index, Floats, Floats], None] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outside:
-    """
-    What limits outside a block leave to any load in it.
-
-    Parameters
-    ----------
-    headroom_kw : numpy.ndarray, shape (n, n_step)
-        To each connection at each step. [kW]
-    criterion, element : str
-        The limit that leaves least.
-    """
-
-    headroom_kw: Floats
-    criterion: str
-    element: str
 
 
 class BlockRating:
@@ -139,6 +78,8 @@ class BlockRating:
     ) -> None:
         self.case, self.group, self.settings = case, group, settings
         self.outside = outside
+        #: steps closed by limits that are broken already; set by `rows`
+        self.closed: Closed | None = None
         block = case.block
         own = case.feeder.ports.index[block.ports]
         self.port: Ints = own.get_indexer(pd.Index(group["port_id"])).astype(np.int64)
@@ -212,9 +153,14 @@ class BlockRating:
         """
         return table_of(self.rows(), self.group.index)
 
-    def rows(self) -> Rows:
+    def rows(self, beyond: Closed | None = None) -> Rows:
         """
         Return the hosting rows of this block, by column.
+
+        Parameters
+        ----------
+        beyond : Closed, optional
+            Steps that limits outside the block close.
 
         Returns
         -------
@@ -224,28 +170,43 @@ class BlockRating:
         out = blank_rows(self.group)
         service = self.service.min(axis=1)
         out["service_headroom_kw"] = np.where(np.isfinite(service), service, np.nan)
-        open_ports = self._base_violations(out) & self.without_unrated(out)
-        open_ports &= self._service_holds(out) & self.ageing_known(out)
-        chosen = np.flatnonzero(open_ports)
+        base = closed_by_base(self.case, self.port)
+        self.closed = joined(base, beyond, self._closed_by_service())
+        self.without_unrated(out)
+        self._service_known(out)
+        self.ageing_known(out)
+        if self.closed is not None:
+            self._close(out, self.closed)
+        chosen = np.flatnonzero(open_rows(out))
         if len(chosen):
             self.rate(out, chosen)
         return out
 
-    def _service_holds(self, out: Rows) -> NDArray[np.bool_]:
-        """Give no value to a building beyond its own fuse, or without a voltage."""
-        unknown = np.isnan(self.service).any(axis=1)
-        beyond = ~unknown & (self.service <= 0.0).any(axis=1)
-        still = out["firm_status"] == "ok"
+    def _closed_by_service(self) -> Closed:
+        """Return the steps at which a building is at or beyond its own fuse."""
+        names = self.group["building_id"].to_numpy(dtype=object)
+        return Closed(
+            steps=self.service <= 0.0,
+            criterion=np.full(len(names), "service", dtype=object),
+            element=names,
+            when=np.where(np.isnan(self.service), np.inf, self.service).argmin(axis=1),
+        )
+
+    def _close(self, out: Rows, closed: Closed) -> None:
+        """Give no firm capacity, and none at all where no step is open."""
+        at = np.flatnonzero(closed.some)
+        when = self.case.time[closed.when[at]]
+        name_limit(out, at, closed.criterion[at], closed.element[at], when)
+        out["firm_kw"][at], out["firm_status"][at] = 0.0, "none_base_violation"
+        never = at[closed.steps[at].all(axis=1) & open_rows(out, at)]
+        refuse(out, never, "none_base_violation", 0.0)
+
+    def _service_known(self, out: Rows) -> None:
+        """Refuse a value to a building whose service has no voltage."""
+        unknown = np.flatnonzero(np.isnan(self.service).any(axis=1) & open_rows(out))
+        refuse(out, unknown, "unrated", np.nan)
         names = self.group["building_id"].to_numpy()
-        at = np.flatnonzero(unknown & still)
-        refuse(out, at, "unrated", np.nan)
-        name_limit(out, at, "service", names[at])
-        at = np.flatnonzero(beyond & still)
-        refuse(out, at, "none_base_violation", 0.0)
-        when = self.case.time[self.service[at].argmin(axis=1)]
-        name_limit(out, at, "service", names[at], when)
-        left: NDArray[np.bool_] = ~(unknown | beyond)
-        return left
+        name_limit(out, unknown, "service", names[unknown])
 
     def ageing_known(self, out: Rows) -> NDArray[np.bool_]:
         """
@@ -266,61 +227,12 @@ class BlockRating:
         limit = AgeingLimit(self.case, self.settings.ageing)
         unknown = limit.unrated(self.port)
         hit: NDArray[np.bool_] = np.asarray(unknown.any(axis=0))
-        at = np.flatnonzero(hit & (out["firm_status"] == "ok"))
+        at = np.flatnonzero(hit & open_rows(out))
         refuse(out, at, "unrated", np.nan)
         first = limit.names[unknown.argmax(axis=0)]
         name_limit(out, at, "transformer ageing", first[at])
         left: NDArray[np.bool_] = ~hit
         return left
-
-    def _base_violations(self, out: Rows) -> NDArray[np.bool_]:
-        """Give 0 to loads that act on a limit that is broken already."""
-        case = self.case
-        rows = np.flatnonzero(case.broken.any(axis=1))
-        worse = self.worsens(rows)
-        hit = np.asarray(worse.any(axis=0))
-        depth = (case.slack[rows] / case.scale[rows, None]).min(axis=1)
-        if hit.any():
-            first = np.argmin(np.where(worse, depth[:, None], np.inf), axis=0)
-            row = rows[first[hit]]
-            step = case.slack[row].argmin(axis=1)
-            self.name_limit_of(out, np.flatnonzero(hit), row, step)
-            refuse(out, np.flatnonzero(hit), "none_base_violation", 0.0)
-        return ~hit
-
-    def worsens(self, rows: Ints) -> NDArray[np.bool_]:
-        """
-        Return which loads act on broken rows in the direction that harms.
-
-        Parameters
-        ----------
-        rows : numpy.ndarray of int, shape (n_row,)
-            Rows that the base case breaks at some step.
-
-        Returns
-        -------
-        numpy.ndarray of bool, shape (n_row, n)
-            By row and connection.
-        """
-        case = self.case
-        worse: NDArray[np.bool_] = case.acts_on[rows][:, self.port]
-        ports = self.port
-        for i, row in enumerate(rows):
-            # the unbalance that a load takes away comes back as it grows
-            alike = row < case.n_voltage or row >= case.first_unbalance
-            if alike or not worse[i].any():
-                continue
-            step = np.flatnonzero(case.broken[row])
-            matrix = case.upper_y[[row - case.n_voltage]]
-            v = case.v[:, step]
-            now = (matrix @ v)[0]
-            source = case.upper_source[row - case.n_voltage]
-            now += source * case.drive[step]
-            drawn = (1 - 1j * case.tan_phi) / np.conj(case.port_voltage(v)[ports])
-            reach = -(matrix @ case.block.impedance[:, ports])[0]
-            change = reach[:, None] * drawn
-            worse[i] &= (np.real(np.conj(now) * change) > 0.0).any(axis=1)
-        return worse
 
     def without_unrated(self, out: Rows) -> NDArray[np.bool_]:
         """
@@ -347,7 +259,7 @@ class BlockRating:
         )
         carried = np.abs(drawn) * case.block.conductor_share[self.port]
         acts = flow >= case.limits.acts_on * carried
-        hit = acts.any(axis=0) & (out["firm_status"] == "ok")
+        hit = acts.any(axis=0) & open_rows(out)
         if hit.any():
             terminals = case.feeder.terminals.iloc[case.block.terminals]
             names = terminals["element"].to_numpy()[case.unrated]
@@ -371,7 +283,7 @@ class BlockRating:
         Returns
         -------
         numpy.ndarray, shape (n, n_step)
-            Headroom, whatever the service and limits outside. [kW]
+            Headroom, whatever the service, limits outside and closed steps. [kW]
         """
         self.chosen = chosen
         self.envelope = Envelope(
@@ -387,6 +299,9 @@ class BlockRating:
         if not (hasattr(self, "envelope") and np.array_equal(self.chosen, chosen)):
             self.left_kw(chosen)
         self.envelope.cap_kw = cap
+        self.envelope.closed = None
+        if self.closed is not None and self.closed.some[chosen].any():
+            self.envelope.closed = self.closed.steps[chosen]
         return self.envelope
 
     def rate(self, out: Rows, chosen: Ints, *, estimate: bool = False) -> None:
@@ -396,40 +311,63 @@ class BlockRating:
         Parameters
         ----------
         out : dict of numpy.ndarray
-            Hosting rows, changed in place.
+            Hosting rows, changed in place. Rows with a closed step keep their firm
+            capacity of 0.
         chosen : numpy.ndarray of int, shape (n,)
             Positions in it.
         estimate : bool, default False
             Stop at the AC search at the step that leaves least by estimate.
         """
-        case, tolerance = self.case, self.settings.tolerance_kw
         cap = self._cap(chosen)
         aged = self._aged(chosen, cap)
         if aged is not None:
             np.minimum(cap, aged.kw[:, None], out=cap)
         envelope = self._envelope(chosen, cap)
-        service = envelope.cap_kw.min(axis=1)
-        step = envelope.grid_kw.argmin(axis=1)
-        every = np.arange(len(chosen))
-        start = np.minimum(envelope.grid_kw[every, step], service)
-        found = largest_passing(
-            case, self.port[chosen], step, start, service, tolerance
-        )
-        kw, row, step = found.kw, found.row, step.copy()
-        failed = ~found.converged
+        some = np.zeros(len(chosen), dtype=np.bool_)
+        if self.closed is not None:
+            some = self.closed.some[chosen]
+        firm, good = np.zeros(len(chosen)), some.copy()
+        whole = np.flatnonzero(~some)
+        if len(whole):
+            firm[whole], good[whole] = self._firm(
+                out, chosen, whole, aged, estimate=estimate
+            )
+        if aged is not None:
+            refuse(out, chosen[aged.kw <= 0.0], "none_base_violation", 0.0)
+            good &= open_rows(out, chosen)
+        if good.any() and not estimate:
+            self._flexible(out, chosen, firm, envelope, good)
+
+    def _firm(
+        self,
+        out: Rows,
+        chosen: Ints,
+        whole: Ints,
+        aged: Cap | None,
+        *,
+        estimate: bool,
+    ) -> tuple[Floats, NDArray[np.bool_]]:
+        """Find firm values of those that no step is closed to, and which are known."""
+        case, tolerance, envelope = self.case, self.settings.tolerance_kw, self.envelope
+        rows, service = chosen[whole], envelope.cap_kw[whole].min(axis=1)
+        step = envelope.grid_kw[whole].argmin(axis=1)
+        start = np.minimum(envelope.grid_kw[whole, step], service)
+        found = largest_passing(case, self.port[rows], step, start, service, tolerance)
+        kw, row, failed = found.kw, found.row, ~found.converged
         screen = self.screen if self.settings.screen else None
         if not estimate:
-            self._verify(chosen, kw, row, step, failed, screen, out)
-        envelope.include(np.where(failed, -1, row), step, kw)
+            self._verify(rows, kw, row, step, failed, screen, out)
+        envelope.include(whole, np.where(failed, -1, row), step, kw)
         bound = kw >= service - tolerance
         own = (service < case.limits.search_cap_kw) & bound & (row < 0)
-        self._fill(out, chosen, kw, row, step, own, failed)
+        self._fill(out, rows, kw, row, step, own, failed)
         if aged is not None:
-            first = own & (aged.kw <= service)
-            self._name_ageing(out, chosen[first], aged, first)
-        good = ~failed & ~((row < 0) & ~own)
-        if good.any() and not estimate:
-            self._flexible(out, chosen, kw, envelope, good)
+            first = own & (aged.kw[whole] <= service)
+            when = case.time[aged.step[whole[first]]]
+            element = aged.element[whole[first]]
+            name_limit(out, rows[first], "transformer ageing", element, when)
+        good: NDArray[np.bool_] = ~failed & ~((row < 0) & ~own)
+        return kw, good
 
     def _cap(self, chosen: Ints) -> Floats:
         """Return what service, limits outside and the search cap leave. [kW]"""
@@ -445,14 +383,6 @@ class BlockRating:
         limit = AgeingLimit(self.case, self.settings.ageing)
         most, width = cap.max(axis=1), self.settings.tolerance_kw
         return limit.cap(self.port[chosen], most, width)
-
-    def _name_ageing(
-        self, out: Rows, rows: Ints, aged: Cap, first: NDArray[np.bool_]
-    ) -> None:
-        """Write the transformer that ages first, and refuse one that does already."""
-        when = self.case.time[aged.step[first]]
-        name_limit(out, rows, "transformer ageing", aged.element[first], when)
-        refuse(out, rows[aged.kw[first] <= 0.0], "none_base_violation", 0.0)
 
     def _verify(
         self,
@@ -587,35 +517,24 @@ class BlockRating:
     ) -> None:
         """Write flexible capacities."""
         firm = np.where(good, firm, 0.0)
-        settings, at = self.settings, rows[good]
-        least = min(settings.levels)
-        envelope.confirm(firm, energy_rating(envelope.headroom_kw(firm), least))
-        headroom = envelope.headroom_kw(firm)
-        error = envelope.signed_error_kw(firm)[good]
-        out["envelope_error_least_kw"][at] = error.min(axis=1)
-        out["envelope_error_most_kw"][at] = error.max(axis=1)
-        hours = self.case.step_hours
-        ratings = flexible_ratings(
-            headroom[good],
-            hours,
-            levels=settings.levels,
-            min_power_share=settings.min_power_share,
-            battery_kwh=settings.battery_kwh,
-            battery_kw=settings.battery_kw,
-        )
-        lost = curtailment(
-            headroom[good],
-            ratings["flexible_energy98_kw"].to_numpy(),
-            hours,
-            min_power_share=settings.min_power_share,
-            battery_kwh=settings.battery_kwh,
-            battery_kw=settings.battery_kw,
-        )
-        for name in ratings:
-            column = out.setdefault(str(name), np.full(len(self.group), np.nan))
-            column[at] = ratings[name].to_numpy()
-        out["energy98_steps_curtailed"][at] = lost.steps
-        out["energy98_longest_curtailment_h"][at] = lost.longest_h
-        out["energy98_interventions_per_year"][at] = lost.interventions_per_year
-        if settings.envelope is not None:
-            settings.envelope(self.group.index[at], headroom[good])
+        columns, headroom, unsettled = confirmed_columns(envelope, firm, self.settings)
+        error = envelope.signed_error_kw(firm)
+        columns["envelope_error_least_kw"] = error.min(axis=1)
+        columns["envelope_error_most_kw"] = error.max(axis=1)
+        at = rows[good]
+        for name, values in columns.items():
+            column = out.setdefault(name, np.full(len(self.group), np.nan))
+            column[at] = values[good]
+        refuse_flexible(out, rows[unsettled[good[unsettled]]], "not_converged")
+        if envelope.closed is not None:
+            self._open_to_the_cap(out, rows, headroom, envelope.closed)
+        if self.settings.envelope is not None:
+            self.settings.envelope(self.group.index[at], headroom[good])
+
+    def _open_to_the_cap(
+        self, out: Rows, rows: Ints, headroom: Floats, closed: NDArray[np.bool_]
+    ) -> None:
+        """Say where nothing but the search cap limits the steps that are open."""
+        free = headroom >= self.case.limits.search_cap_kw
+        censored = closed.any(axis=1) & (closed | free).all(axis=1)
+        out["flexible_status"][rows[censored]] = "censored"

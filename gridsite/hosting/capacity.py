@@ -20,9 +20,10 @@ from gridsite.feeder.assumed_ratings import ASSUMED, rating_sources
 from gridsite.feeder.candidate_ports import lacks_phase
 from gridsite.feeder.load_parts import service_power
 from gridsite.hosting.acting_rating import rate_acting
-from gridsite.hosting.block_rating import BlockRating, Settings
+from gridsite.hosting.block_rating import BlockRating
 from gridsite.hosting.envelope_dataset import EnvelopeWriter
 from gridsite.hosting.flexible import LEVELS, level_name
+from gridsite.hosting.flexible_rows import flexible_columns
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.nested import rate_split
@@ -33,6 +34,7 @@ from gridsite.hosting.rows import (
     table_of,
 )
 from gridsite.hosting.service import service_headroom_kw
+from gridsite.hosting.settings import Settings
 from gridsite.schemas import check_table
 
 if TYPE_CHECKING:
@@ -273,13 +275,12 @@ def _with_assumed_ratings(out: pd.DataFrame, feeder: Feeder) -> pd.DataFrame:
 
 def _with_levels(out: pd.DataFrame, settings: Settings) -> pd.DataFrame:
     """Fill levels beside the usual ones where no headroom was looked at."""
-    other = (out["flexible_status"] != "ok") | (out["feeder_id"] == "")
     for level in settings.levels:
         for kind in ("energy", "hours"):
             name = f"flexible_{kind}{level_name(level)}_kw"
             if name not in out:
                 out[name] = np.nan
-            out[name] = out[name].where(~other, out["flexible_energy98_kw"])
+            out[name] = out[name].fillna(out["flexible_energy98_kw"])
     return out
 
 
@@ -330,20 +331,23 @@ def _at_source(group: pd.DataFrame, grid: GridCase, settings: Settings) -> pd.Da
         power_factor=settings.power_factor,
         rule=grid.limits.service_rule,
         phases=group["phases"].tolist(),
-    ).min(axis=1)
+    )
     cap = grid.limits.search_cap_kw
     rated = group["service_a"].notna().to_numpy() & grid.limits.on("service")
-    unknown = rated & np.isnan(service)
-    own = rated & (service <= cap)
-    value = np.where(unknown, np.nan, np.where(own, service, cap))
+    least = service.min(axis=1)
+    unknown = rated & np.isnan(least)
+    own = rated & (least <= cap)
+    value = np.where(unknown, np.nan, np.where(own, least.clip(0.0), cap))
+    broken = own & (least <= 0.0)
     status = np.select(
-        [unknown, own & (service <= 0.0), own],
+        [unknown, broken, own],
         ["unrated", "none_base_violation", "ok"],
         default="censored",
     )
     named = own | unknown
-    return out.assign(
-        service_headroom_kw=np.where(rated, service, np.nan),
+    when = grid.profiles.time[np.nan_to_num(service[own]).argmin(axis=1)]
+    out = out.assign(
+        service_headroom_kw=np.where(rated, least, np.nan),
         firm_kw=value,
         **dict.fromkeys(FLEXIBLE, value),
         firm_status=status,
@@ -351,6 +355,16 @@ def _at_source(group: pd.DataFrame, grid: GridCase, settings: Settings) -> pd.Da
         limit_criterion=np.where(named, "service", ""),
         limit_element=np.where(named, group["building_id"], ""),
     )
+    out.loc[own, "limit_time"] = pd.Series(when, out.index[own], dtype=object)
+    headroom = np.clip(service[own], 0.0, cap)
+    columns = flexible_columns(headroom, grid.profiles.step_hours, settings)
+    for name, values in columns.items():
+        out.loc[own, name] = values
+    some = broken[own] & (headroom > 0.0).any(axis=1)
+    out.loc[out.index[own][some], "flexible_status"] = "ok"
+    if settings.envelope is not None:
+        settings.envelope(out.index[own], headroom)
+    return out
 
 
 def capacity_summary(table: pd.DataFrame) -> dict[str, Any]:

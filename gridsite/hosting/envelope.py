@@ -55,7 +55,7 @@ _CONFIRMING_ROUNDS = 8
 _CONFIRMED_WHOLE = 1_000
 
 #: Curtailed steps of each load that are confirmed in AC: lowest, and at random.
-_CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 12, 12
+_CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 8, 10
 
 #: Steps of each load, drawn at random, at which the true headroom is searched to
 #: report the estimate's signed error, and the width of that search. [kW]
@@ -85,6 +85,8 @@ class Envelope:
         Linear estimate of the load at which each limit binds. [kW]
     cap_kw : numpy.ndarray, shape (n, n_step)
         Largest headroom at each step: the service, or the search cap. [kW]
+    closed : numpy.ndarray of bool, shape (n, n_step), optional
+        Steps without headroom, at which nothing is looked at.
 
     Attributes
     ----------
@@ -95,10 +97,16 @@ class Envelope:
     """
 
     def __init__(
-        self, response: Response, port: Ints, linear: Floats, cap_kw: Floats
+        self,
+        response: Response,
+        port: Ints,
+        linear: Floats,
+        cap_kw: Floats,
+        closed: NDArray[np.bool_] | None = None,
     ) -> None:
         self.case: BaseCase = response.case
         self.response, self.port, self.cap_kw = response, port, cap_kw
+        self.closed = closed
         self.grid_kw = np.full(cap_kw.shape, np.inf)
         self.row = np.full(cap_kw.shape, -1, dtype=np.int32)
         every, row = self._followed(linear)
@@ -113,7 +121,7 @@ class Envelope:
             at = slice(first, first + step)
             self._lower_to(every[at], row[at])
 
-    def headroom_kw(self, firm_kw: Floats) -> Floats:
+    def headroom_kw(self, firm_kw: Floats, which: Ints | slice = slice(None)) -> Floats:
         """
         Return the headroom at each step.
 
@@ -121,14 +129,20 @@ class Envelope:
         ----------
         firm_kw : numpy.ndarray, shape (n,)
             Firm capacity, a lower bound of every headroom. [kW]
+        which : numpy.ndarray of int or slice, default all
+            Loads that are asked for.
 
         Returns
         -------
         numpy.ndarray, shape (n, n_step)
-            Estimate, lowered where AC power flow found it too high. [kW]
+            Estimate, lowered where AC power flow found it too high; 0 at closed
+            steps. [kW]
         """
-        out: Floats = np.minimum(self.grid_kw, self.cap_kw)
-        return np.maximum(out, firm_kw[:, None], out=out)
+        out: Floats = np.minimum(self.grid_kw[which], self.cap_kw[which])
+        np.maximum(out, firm_kw[which, None], out=out)
+        if self.closed is not None:
+            out[self.closed[which]] = 0.0
+        return out
 
     def _followed(self, linear: Floats) -> tuple[Ints, Ints]:
         """
@@ -321,12 +335,14 @@ class Envelope:
             out[near] = np.where(found.row >= 0, found.kw, np.nan)
         return out
 
-    def include(self, row: Ints, step: Ints, kw: Floats) -> None:
+    def include(self, load: Ints, row: Ints, step: Ints, kw: Floats) -> None:
         """
-        Take over what AC searches found at one step of each load.
+        Take over what AC searches found at one step of some loads.
 
         Parameters
         ----------
+        load : numpy.ndarray of int, shape (n,)
+            Which loads.
         row : numpy.ndarray of int, shape (n,)
             The limit that binds; -1 for none. It is followed from here on.
         step : numpy.ndarray of int, shape (n,)
@@ -334,12 +350,11 @@ class Envelope:
         kw : numpy.ndarray, shape (n,)
             What passes there. [kW]
         """
-        every = np.arange(len(row))
-        missed = self._missed(every, row)
+        missed = self._missed(load, row)
         if len(missed):
-            self._follow(every[missed], row[missed])
+            self._follow(load[missed], row[missed])
         known = row >= 0
-        self.grid_kw[every[known], step[known]] = kw[known]
+        self.grid_kw[load[known], step[known]] = kw[known]
 
     def confirm(self, firm_kw: Floats, rating: Floats, *, whole: bool = True) -> None:
         """
@@ -389,6 +404,52 @@ class Envelope:
             self.grid_kw[which, step] += most[which]
             self.grid_kw[which[bad], step[bad]] = solved
 
+    def confirm_at(
+        self, load: Ints, step: Ints, kw: Floats, firm_kw: Floats
+    ) -> NDArray[np.bool_]:
+        """
+        Lower the headroom of loads that fail at a step.
+
+        Parameters
+        ----------
+        load, step : numpy.ndarray of int, shape (n,)
+            Which loads, and when.
+        kw : numpy.ndarray, shape (n,)
+            What is looked at in AC; no more than the headroom there. [kW]
+        firm_kw : numpy.ndarray, shape (n,)
+            Firm capacity of these loads. [kW]
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n,)
+            Which failed: all headroom of these loads is lower by as much.
+        """
+        slack, _ = self.case.evaluate(self.port[load], step, kw)
+        failed: NDArray[np.bool_] = slack < 0.0
+        bad = np.flatnonzero(failed)
+        if len(bad):
+            found = largest_passing(
+                self.case,
+                self.port[load[bad]],
+                step[bad],
+                kw[bad] * (1.0 + slack[bad].clip(-0.5)),
+                kw[bad],
+                _SEARCH_TOLERANCE_KW,
+            )
+            most = np.zeros(len(self.port))
+            solved = np.maximum(found.kw, firm_kw[bad])
+            np.maximum.at(most, load[bad], kw[bad] - solved)
+            self.grid_kw -= most[:, None]
+            at = load[bad], step[bad]
+            self.grid_kw[at] = np.minimum(self.grid_kw[at], solved)
+        return failed
+
+    def _open(self, load: int) -> Ints | None:
+        """Return the steps that are open to a load; None where all are."""
+        if self.closed is None or not self.closed[load].any():
+            return None
+        return np.flatnonzero(~self.closed[load])
+
     def signed_error_kw(self, firm_kw: Floats) -> Floats:
         """
         Return headroom less the true one, at random steps of each load.
@@ -412,8 +473,11 @@ class Envelope:
         n, n_step = self.cap_kw.shape
         # by port, so that the order of connections changes nothing
         every = (len(self.case.block.ports), _MEASURED)
-        step = np.random.default_rng(1).integers(n_step, size=every)[self.port].ravel()
-        which = np.repeat(np.arange(n), _MEASURED)
+        step = np.random.default_rng(1).integers(n_step, size=every)[self.port]
+        for k in range(n):
+            own = self._open(k)
+            step[k] = step[k] if own is None else own[step[k] % len(own)]
+        step, which = step.ravel(), np.repeat(np.arange(n), _MEASURED)
         cap = self.cap_kw[which, step]
         kw = np.maximum(np.minimum(self.grid_kw[which, step], cap), firm_kw[which])
         found = largest_passing(
@@ -441,13 +505,16 @@ class Envelope:
         draw = np.random.default_rng(0)
         picks = []
         for k in range(n):
-            below = np.flatnonzero(headroom[k] < rating[k])
-            lowest = np.argpartition(headroom[k], _CONFIRMED_LOWEST)
-            any_step = draw.integers(n_step, size=_CONFIRMED_RANDOM)
+            own = self._open(k)
+            line = headroom[k] if own is None else headroom[k, own]
+            below = np.flatnonzero(line < rating[k])
+            lowest = np.argpartition(line, min(_CONFIRMED_LOWEST, len(line) - 1))
+            any_step = draw.integers(len(line), size=_CONFIRMED_RANDOM)
             chosen = [lowest[:_CONFIRMED_LOWEST], any_step]
             if len(below):
                 chosen.append(draw.choice(below, _CONFIRMED_RANDOM))
             steps = np.unique(np.concatenate(chosen))
+            steps = steps if own is None else own[steps]
             picks.append(np.stack([np.full(len(steps), k), steps]))
         which, step = np.concatenate(picks, axis=1)
         return which, step

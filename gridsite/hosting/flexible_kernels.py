@@ -204,3 +204,18 @@ def search_ratings(  # pragma: no cover
                 above, climbed = rating, cells
                 count = _keep(steps, count, above, battery_kw_steps, power, efficiency)
     return out
+
+
+@nb.njit(cache=True, parallel=True)
+def least_in_full(headroom: Headroom, rating: Floats) -> Ints:  # pragma: no cover
+    """Return, by load and rating, the step of least headroom that serves it in full."""
+    n, n_step = headroom.shape
+    out = np.full(rating.shape, -1, dtype=np.int64)
+    for k in nb.prange(n):
+        for i in range(rating.shape[1]):
+            full, least = rating[k, i] * (1.0 - ROUNDING), np.inf
+            for t in range(n_step):
+                if full <= headroom[k, t] < least:
+                    least = headroom[k, t]
+                    out[k, i] = t
+    return out

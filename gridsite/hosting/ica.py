@@ -13,9 +13,9 @@ classes are in neither, so the least value of the table may lie above ``firm_kw`
 for when there is room.
 
 From the headroom alone the limit is known at the step that sets the firm capacity,
-and at all hours of a connection whose capacity is 0 because it acts on a limit that
-is broken already. A rating's own table (`gridsite.hosting.ica_limits`) searches every
-value again in AC power flow, and names the limit that stops it.
+and at all hours of a connection that has no capacity at any step. A rating's own
+table (`gridsite.hosting.ica_limits`) searches every value again in AC power flow,
+and names the limit that stops it.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ def ica_table(
     pandas.DataFrame, shape (576 n, 12)
         `COLUMNS`; month from 1, hour from 0 in local standard time, ``day_type``
         ``low`` or ``high``. ``limiting_time`` is the step that holds the value,
-        ``status`` the firm status. Missing where the status has no value. [kW]
+        ``status`` that of flexible capacity, which like the table looks at steps
+        singly. Missing where the status has no value. [kW]
 
     Raises
     ------
@@ -114,7 +115,7 @@ def ica_table(
     >>> time = pd.date_range("2025-01-01", periods=8760, freq="h", tz="UTC")
     >>> row = dict.fromkeys(["building_id", "port_id", "feeder_id"], "a")
     >>> hosting = pd.DataFrame(
-    ...     [row | {"firm_status": "ok", "limit_time": time[18]}]
+    ...     [row | {"flexible_status": "ok", "limit_time": time[18]}]
     ... ).assign(limit_criterion="voltage", limit_element="bus 7")
     >>> load = np.where(np.arange(8760) == 18, 9.0, 1.0)
     >>> table = ica_table(
@@ -132,7 +133,7 @@ def ica_table(
     ['', 'voltage']
     """
     hours = typical_hours(time, load_kw)
-    rated = hosting["firm_status"].isin(_RATED).to_numpy()
+    rated = hosting["flexible_status"].isin(_RATED).to_numpy()
     if headroom_kw.shape != (len(hosting), len(time)):
         msg = (
             f"headroom_kw has shape {headroom_kw.shape}, needed is "
@@ -146,7 +147,7 @@ def ica_table(
         raise DataError(msg)
     bound = _bound_step(hosting, time)
     value, step = _least(headroom_kw, hours, bound)
-    broken = (hosting["firm_status"] == "none_base_violation").to_numpy()
+    broken = (hosting["flexible_status"] == "none_base_violation").to_numpy()
     value[~rated], step[~rated] = np.nan, -1
     value[broken], step[broken] = 0.0, bound[broken, None]
     known = (step == bound[:, None]) & (bound >= 0)[:, None]
@@ -334,7 +335,7 @@ def _table(
             ("feeder_id", "feeder_id"),
             ("most_limiting_criterion", "limit_criterion"),
             ("limiting_element", "limit_element"),
-            ("status", "firm_status"),
+            ("status", "flexible_status"),
         )
     }
     for column in ("most_limiting_criterion", "limiting_element"):

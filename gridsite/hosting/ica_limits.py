@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from gridsite.hosting.closed_steps import closing_row
 from gridsite.hosting.near_cases import cases_at, parts_of, ports_of
 from gridsite.hosting.rows import limit_names
 from gridsite.hosting.search import largest_passing
@@ -79,24 +80,34 @@ def confirmed_hours(
     serviced = own["service_headroom_kw"].notna().to_numpy()
     capped = serviced | own["limit_criterion"].isin(_CAPS).to_numpy()
     most[capped] = estimate[capped] + 2.0 * TOLERANCE_KW
+    closed = (estimate <= 0.0) & (
+        own["firm_status"] == "none_base_violation"
+    ).to_numpy()
     kw = estimate.copy()
     criterion = own["limit_criterion"].to_numpy(dtype=object).copy()
     element = own["limit_element"].to_numpy(dtype=object).copy()
     names = rows["port_id"].to_numpy()
     feeder_id = str(rows["feeder_id"].iloc[0])
     for at, port, now, case in _cases(grid, feeder_id, names, step):
+        shut = closed[at]
+        stop = np.full(len(at), -1)
+        stop[shut] = closing_row(case, port[shut], now[shut])
+        left = ~shut
         found = largest_passing(
             case,
-            port,
-            now,
-            estimate[at],
-            np.minimum(most[at], case.limits.search_cap_kw),
+            port[left],
+            now[left],
+            estimate[at[left]],
+            np.minimum(most[at[left]], case.limits.search_cap_kw),
             TOLERANCE_KW,
         )
-        kw[at] = np.minimum(found.kw, estimate[at])
-        stopped = at[found.row >= 0]
-        row, bus = found.row[found.row >= 0], own["bus"].to_numpy()[stopped]
+        kw[at[left]], stop[left] = np.minimum(found.kw, estimate[at[left]]), found.row
+        stopped = at[stop >= 0]
+        row, bus = stop[stop >= 0], own["bus"].to_numpy()[stopped]
         criterion[stopped], element[stopped] = limit_names(case.rows, row, bus)
+        overdrawn = at[shut & (stop < 0) & serviced[at]]
+        criterion[overdrawn] = "service"
+        element[overdrawn] = rows["building_id"].to_numpy()[overdrawn]
     # the firm capacity passes at every step
     kw = np.maximum(kw, np.minimum(own["firm_kw"].to_numpy(dtype=float), estimate))
     found_columns = {

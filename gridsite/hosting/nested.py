@@ -19,7 +19,8 @@ import numpy as np
 import pandas as pd
 
 from gridsite.feeder.kernels import threads_worth
-from gridsite.hosting.block_rating import BlockRating, Outside, Settings
+from gridsite.hosting.block_rating import BlockRating
+from gridsite.hosting.closed_steps import Closed, joined
 from gridsite.hosting.flexible import level_name
 from gridsite.hosting.near_cases import cases_at, parts_of, ports_of
 from gridsite.hosting.rows import (
@@ -27,10 +28,10 @@ from gridsite.hosting.rows import (
     limit_names,
     name_limit,
     open_rows,
-    refuse,
     table_of,
 )
 from gridsite.hosting.search import largest_passing
+from gridsite.hosting.settings import Outside, Settings
 from gridsite.hosting.trunk import Reach, Trunk, reach_of
 
 if TYPE_CHECKING:
@@ -57,12 +58,20 @@ _TIGHT_STEPS, _NEAR = 16, 1e-4
 #: Connections of each part whose headroom is looked at on the whole feeder.
 _SAMPLED = 4
 
+#: Open steps, from the tightest to the loosest, at which what is left outside to a
+#: connection with closed steps is calibrated.
+_CALIBRATED = 5
+
 #: Connections that are rated again together.
 _CAPPED_AT_ONCE = 256
 
 #: A value that fails on the whole feeder is lowered by this times its slack over
 #: size, and by this, before it is searched for.
 _STEP_BACK, _STEP_BACK_KW = 1.5, 0.01
+
+#: How near the estimate of its own part's limits a search on the whole ends that
+#: they stop. [-]
+_OWN = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,9 +83,11 @@ class _Capped:
     rating: BlockRating
     #: the same, scaled in place
     outside: Outside
-    #: positions in the part, the step of least headroom of each, and what the
-    #: part itself leaves there
+    #: positions in the part
     rows: Ints
+    #: items to look at on the whole: positions in the part (each once or more),
+    #: steps, and what the part itself leaves there
+    item: Ints
     step: Ints
     own_kw: Floats
 
@@ -116,7 +127,7 @@ def rate_split(
     rater = _SplitRating(grid, feeder_id, split, group, settings)
     rater.rate_leaves(progress)
     rater.rate_trunk()
-    rater.refuse_beyond()
+    rater.rate_closed_beyond()
     rater.rate_capped_again()
     rater.confirm()
     return table_of(rater.out, group.index)
@@ -147,6 +158,8 @@ class _SplitRating:
         self.port_id = ports.to_numpy()
         self.out = blank_rows(group)
         self.reach: list[Reach] = []
+        #: steps that limits outside each part close to its connections
+        self.beyond: list[Closed | None] = [None] * len(self.at)
         self.own_drop = np.full(len(group), np.nan)
         #: parts with connections that limits outside may cap
         self.capped: set[int] = set()
@@ -168,17 +181,21 @@ class _SplitRating:
         at = self.at[part]
         if not len(at):
             return blank_rows(rating.group)
-        rows = rating.rows()
-        self.own_drop[at] = rating.case.effect[2][rating.port]
+        rows = rating.rows(self.beyond[part])
+        if part < len(self.split.leaves):
+            self.trunk.refuse(rows, part)
         if not hasattr(rating, "envelope"):
             return rows
         firm = rows["firm_kw"][rating.chosen]
         headroom = rating.envelope.headroom_kw(np.nan_to_num(firm))
+        if rating.envelope.closed is not None:
+            headroom[rating.envelope.closed] = np.inf
         count = min(_TIGHT_STEPS, headroom.shape[1])
         step = np.argpartition(headroom, count - 1, axis=1)[:, :count]
         least = np.take_along_axis(headroom, step, axis=1)
         for k, row in enumerate(at[rating.chosen].tolist()):
-            self.tight[row] = (step[k], least[k])
+            known = np.isfinite(least[k])
+            self.tight[row] = (step[k][known], least[k][known])
         return rows
 
     def _threads(self, part: int) -> AbstractContextManager[None]:
@@ -206,36 +223,50 @@ class _SplitRating:
             with self._threads(i):
                 rating = self._rating(i, outside)
                 self.reach.append(reach_of(rating))
-                rows = self._rows(i, rating)
-            self.trunk.refuse(rows, i, self.own_drop[self.at[i]])
-            self._keep(i, rows)
+                drop = rating.case.effect[2][rating.port]
+                self.own_drop[self.at[i]] = drop
+                self.beyond[i] = joined(self.trunk.closed(i, drop))
+                self._keep(i, self._rows(i, rating))
 
     def rate_trunk(self) -> None:
         """Rate the trunk's own connections."""
         last = len(self.split.leaves)
         if len(self.groups[last]):
-            self._keep(last, self._rows(last, self._rating(last, None)))
+            rating = self._rating(last, None)
+            self.own_drop[self.at[last]] = rating.case.effect[2][rating.port]
+            self._keep(last, self._rows(last, rating))
 
-    def refuse_beyond(self) -> None:
-        """Give no value to loads that act on broken voltages of other leaves."""
-        out, time = self.out, self.grid.profiles.time
-        broken = [k for k, told in enumerate(self.reach) if told.broken is not None]
+    def rate_closed_beyond(self) -> None:
+        """Rate again, without those steps, what acts on broken voltages elsewhere."""
         for part, inside in enumerate(self.groups):
-            if not broken or inside.empty:
+            closed = None if inside.empty else self._closed_beyond(part, inside)
+            if closed is None:
                 continue
-            at = self.at[part]
-            drop = self.trunk.head_drop(part, inside)[:, broken]
-            own = self.own_drop[at] / self.grid.feeder.base_kva
-            acts = drop >= self.grid.limits.acts_on * own[:, None]
-            acts &= np.array(broken) != part
-            hit = np.flatnonzero(acts.any(axis=1) & open_rows(out, at))
-            first = acts[hit].argmax(axis=1)
-            for k in np.unique(first):
-                told = self.reach[broken[k]].broken
-                element, step = ("", 0) if told is None else told
-                rows = at[hit[first == k]]
-                refuse(out, rows, "none_base_violation", 0.0)
-                name_limit(out, rows, "voltage", element, time[[step] * len(rows)])
+            self.beyond[part] = joined(self.beyond[part], closed)
+            with self._threads(part):
+                outside = self.trunk.outside(part, len(inside))
+                rows = self._rows(part, self._rating(part, outside))
+            self._keep(part, rows, closed.some)
+
+    def _closed_beyond(self, part: int, inside: pd.DataFrame) -> Closed | None:
+        """Return the steps that broken voltages of other leaves close, if any."""
+        at = self.at[part]
+        broken = [k for k, told in enumerate(self.reach) if told.broken.any()]
+        broken = [k for k in broken if k != part]
+        own = self.own_drop[at] / self.grid.feeder.base_kva
+        drop = self.trunk.head_drop(part, inside)[:, broken]
+        acts = drop >= self.grid.limits.acts_on * own[:, None]
+        acts[~open_rows(self.out, at)] = False
+        if not acts.any():
+            return None
+        told = [self.reach[k] for k in broken]
+        first = acts.argmax(axis=1)
+        return Closed(
+            steps=acts @ np.array([t.broken for t in told]),
+            criterion=np.full(len(at), "voltage", dtype=object),
+            element=np.array([t.deepest[0] for t in told], dtype=object)[first],
+            when=np.array([t.deepest[1] for t in told])[first],
+        )
 
     def rate_capped_again(self) -> None:
         """Rate again what limits outside its own part may cap, in batches."""
@@ -259,6 +290,9 @@ class _SplitRating:
         is_open = open_rows(self.out, at)
         if not is_open.any():
             return None
+        # where steps are closed the values are no measure of the headroom of others
+        closed = is_open & (self.out["firm_status"][at] == "none_base_violation")
+        values = np.where(closed, self.grid.limits.search_cap_kw, values)
         outside = self._outside(part, float(np.nan_to_num(values).max()))
         least = outside.headroom_kw.min(axis=1)
         rows = np.flatnonzero(is_open & (least <= values * (1.0 + 1e-6)))
@@ -267,16 +301,38 @@ class _SplitRating:
         with self._threads(part):
             rating = self._rating(part, outside)
             opened = np.flatnonzero(is_open)
-            own_kw = rating.left_kw(opened)[np.searchsorted(opened, rows)]
-        step = outside.headroom_kw[rows].argmin(axis=1)
+            own_kw = rating.left_kw(opened)
+        item, step = self._looked_at(part, rows, outside.headroom_kw, closed)
         return _Capped(
             part=part,
             rating=rating,
             outside=outside,
             rows=rows,
+            item=item,
             step=step,
-            own_kw=own_kw[np.arange(len(rows)), step],
+            own_kw=own_kw[np.searchsorted(opened, item), step],
         )
+
+    def _looked_at(
+        self, part: int, rows: Ints, outside_kw: Floats, closed: Bools
+    ) -> tuple[Ints, Ints]:
+        """
+        Return rows, each once or more, and steps at which they are calibrated.
+
+        That of least headroom; where steps are closed, open ones up to the largest.
+        """
+        least = outside_kw[rows].argmin(axis=1)
+        items = [np.stack([rows, least])]
+        beyond = self.beyond[part]
+        for row in rows[closed[rows]].tolist():
+            shut = np.zeros(outside_kw.shape[1], bool)
+            shut = shut if beyond is None else beyond.steps[row]
+            order = np.argsort(np.where(shut, np.inf, outside_kw[row]))
+            place = np.linspace(0, max(int((~shut).sum()) - 1, 0), _CALIBRATED)
+            some = np.unique(order[place.astype(int)])
+            items.append(np.stack([np.full(len(some), row), some]))
+        item, step = np.concatenate(items, axis=1)
+        return item, step
 
     def _rate_again(self, batch: list[_Capped]) -> None:
         """Rate parts again under what AC searches on the whole leave to them."""
@@ -313,13 +369,14 @@ class _SplitRating:
 
     def _calibrate(self, batch: list[_Capped]) -> None:
         """Scale what is left outside by AC searches on the whole feeder."""
-        owner = np.repeat(np.arange(len(batch)), [len(c.rows) for c in batch])
-        row = np.concatenate([c.rows for c in batch])
+        owner = np.repeat(np.arange(len(batch)), [len(c.item) for c in batch])
+        row = np.concatenate([c.item for c in batch])
         step = np.concatenate([c.step for c in batch])
         own_kw = np.concatenate([c.own_kw for c in batch])
-        left = [c.outside.headroom_kw[c.rows, c.step] for c in batch]
+        left = [c.outside.headroom_kw[c.item, c.step] for c in batch]
         start_kw = np.concatenate(left)
-        port_id = np.concatenate([self.port_id[self.at[c.part][c.rows]] for c in batch])
+        port_id = np.concatenate([self.port_id[self.at[c.part][c.item]] for c in batch])
+        share = np.ones(len(row))
         for _, at, now, case in cases_at(self.grid, self.feeder_id, step):
             cap = case.limits.search_cap_kw
             start, most = np.minimum(start_kw[at], cap), np.minimum(own_kw[at], cap)
@@ -332,8 +389,17 @@ class _SplitRating:
                 self.settings.tolerance_kw,
             )
             factor = np.where(start > 0.0, found.kw / np.maximum(start, 1e-9), 1.0)
-            for item, share in zip(at, factor, strict=True):
-                batch[owner[item]].outside.headroom_kw[row[item]] *= share
+            # stopped by a limit of its own, it tells nothing of those outside
+            near = found.kw >= most - np.maximum(
+                self.settings.tolerance_kw, _OWN * most
+            )
+            factor[near & (most < start)] = 1.0
+            share[at] = factor
+        order = np.lexsort((start_kw, row, owner))
+        group = owner[order] * len(self.index) + row[order]
+        for at in np.split(order, np.flatnonzero(np.diff(group)) + 1):
+            line = batch[owner[at[0]]].outside.headroom_kw[row[at[0]]]
+            line *= np.interp(line, start_kw[at], share[at])
 
     def confirm(self) -> None:
         """
@@ -360,10 +426,9 @@ class _SplitRating:
         fell = np.where(filed > 0.0, firm / np.where(filed > 0.0, filed, 1.0), 1.0)
         fell = np.nan_to_num(np.minimum(fell, share), nan=1.0)
         for name in [n for n in out if n.startswith(("flexible_e", "flexible_h"))]:
-            lowered = np.maximum(out[name] * fell, firm)
-            out[name] = np.where(firm > 0.0, lowered, out[name])
+            out[name] = np.maximum(out[name] * fell, firm)
         if self.settings.lower_envelope is not None:
-            good = np.flatnonzero(out["firm_status"] == "ok")
+            good = np.flatnonzero(out["flexible_status"] == "ok")
             self.settings.lower_envelope(self.index[good], fell[good], firm[good])
 
     def _lower_near(self, at: Ints, cases: _Cases) -> None:
@@ -389,7 +454,7 @@ class _SplitRating:
 
     def _excess(self, at: Ints, cases: _Cases) -> float:
         """Return what cases leave of some of a part's headroom, as a share."""
-        ok = at[self.out["firm_status"][at] == "ok"].tolist()
+        ok = at[self.out["flexible_status"][at] == "ok"].tolist()
         rows = [row for row in ok if row in self.tight]
         picked = []
         for row in rows[:: max(1, len(rows) // _SAMPLED)]:

@@ -304,8 +304,8 @@ def phase_capacity(
     -----
     A candidate phase keeps the service headroom of the building's filed row: firm
     capacity exactly, flexible capacity on the safe side (no more than the lowest
-    service headroom). Where the filed row gets no value by its service, no phase
-    does. Neutral conductors are not rated.
+    service headroom). Where the filed row has no firm capacity by its service, no
+    other phase has any capacity. Neutral conductors are not rated.
 
     Examples
     --------
@@ -379,6 +379,10 @@ def _keeping_service(table: pd.DataFrame) -> pd.DataFrame:
     # a service that is unknown or overdrawn rules on every phase
     ruled = (filed["limit_criterion"] == "service") & (filed["firm_status"] != "ok")
     cause = filed[ruled].drop_duplicates("building_id").set_index("building_id")
+    # and its steps are not known on another phase than the filed one
+    cause["flexible_status"] = cause["firm_status"]
+    for column in values:
+        cause[column] = cause["firm_kw"]
     hit = candidate & table["building_id"].isin(cause.index)
     columns = [*values, "firm_status", "flexible_status", "limit_criterion"]
     columns += ["limit_element", "limit_time"]

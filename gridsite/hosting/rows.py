@@ -120,7 +120,9 @@ def rows_without_value(group: pd.DataFrame, status: str) -> pd.DataFrame:
 
 def open_rows(rows: Rows, at: Ints | slice = slice(None)) -> Bools:
     """
-    Return which rows hold a value, or may still.
+    Return which rows hold a flexible capacity, or may still.
+
+    Firm capacity may be 0 there, by a limit that is broken at some step.
 
     Parameters
     ----------
@@ -134,9 +136,28 @@ def open_rows(rows: Rows, at: Ints | slice = slice(None)) -> Bools:
     numpy.ndarray of bool
         In that order.
     """
-    status = rows["firm_status"][at]
+    status = rows["flexible_status"][at]
     found: Bools = (status == "ok") | (status == "censored")
     return found
+
+
+def refuse_flexible(rows: Rows, at: Ints, status: str) -> None:
+    """
+    Give rows a status, and no value, of flexible capacity alone.
+
+    Parameters
+    ----------
+    rows : dict of numpy.ndarray
+        As from `blank_rows`; changed in place.
+    at : numpy.ndarray of int
+        Which rows.
+    status : str
+        Of flexible capacity.
+    """
+    rows["flexible_status"][at] = status
+    for name in rows:
+        if name.startswith(("flexible_energy", "flexible_hours", "energy98_")):
+            rows[name][at] = np.nan if rows[name].dtype.kind == "f" else 0
 
 
 def refuse(rows: Rows, at: Ints, status: str, kw: float) -> None:

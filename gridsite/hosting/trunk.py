@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridsite.hosting.block_rating import BlockRating, Outside, Settings
+from gridsite.hosting.block_rating import BlockRating
+from gridsite.hosting.closed_steps import Closed, closed_by_base
 from gridsite.hosting.flexible import energy_rating
-from gridsite.hosting.rows import blank_rows, open_rows, refuse
+from gridsite.hosting.rows import blank_rows, open_rows, refuse, refuse_flexible
+from gridsite.hosting.settings import Outside, Settings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,13 +46,16 @@ class Reach:
         Fall of the head's voltage that no limit of the leaf minds. [pu]
     first : tuple of str
         Criterion and element of the limit that minds first.
-    broken : tuple of (str, int), or None
-        Element and step of the voltage limit broken most in the base case.
+    broken : numpy.ndarray of bool, shape (n_step,)
+        Steps at which the base case breaks a voltage limit.
+    deepest : tuple of (str, int)
+        Element and step of the one broken most; of no meaning where none is.
     """
 
     spare: Floats
     first: tuple[str, str]
-    broken: tuple[str, int] | None
+    broken: NDArray[np.bool_]
+    deepest: tuple[str, int]
 
     @cached_property
     def least(self) -> float:
@@ -91,14 +96,17 @@ def reach_of(rating: BlockRating) -> Reach:
     row = int(every.min(axis=1).argmin()) if len(every) else -1
     names = case.rows[["criterion", "element"]]
     first = tuple(names.iloc[row].astype(str)) if len(every) else ("", "")
-    broken = None
-    hit = case.broken[:n]
+    hit, deepest = case.broken[:n], ("", 0)
     if hit.any():
-        deepest = np.where(hit, case.slack[:n], 0.0).argmin()
-        worst, step = np.unravel_index(deepest, hit.shape)
-        element = str(case.rows["element"].iloc[int(worst)])
-        broken = (element, int(step))
-    return Reach(spare=spare, first=(first[0], first[1]), broken=broken)
+        lowest = np.where(hit, case.slack[:n], 0.0).argmin()
+        worst, step = np.unravel_index(lowest, hit.shape)
+        deepest = (str(case.rows["element"].iloc[int(worst)]), int(step))
+    return Reach(
+        spare=spare,
+        first=(first[0], first[1]),
+        broken=np.asarray(hit.any(axis=0)),
+        deepest=deepest,
+    )
 
 
 def _phasor_sizes(case: BaseCase) -> Floats:
@@ -154,8 +162,6 @@ class Trunk:
         least = energy_rating(envelope.headroom_kw(firm), min(settings.levels))
         envelope.confirm(firm, least, whole=False)
         self.headroom = envelope.headroom_kw(firm)
-        self.broken: Ints = np.flatnonzero(self.case.broken.any(axis=1))
-        self.worse = self.rating.worsens(self.broken)
 
     def outside(self, part: int, n: int) -> Outside:
         """
@@ -186,9 +192,31 @@ class Trunk:
             element=str(self.table["limit_element"][part]),
         )
 
-    def refuse(self, out: Rows, leaf: int, drop: Floats) -> None:
+    def closed(self, leaf: int, drop: Floats) -> Closed:
         """
-        Give no value where the trunk is unrated, or broken and acted on.
+        Return the steps that limits of the trunk, broken already, close.
+
+        Parameters
+        ----------
+        leaf : int
+            Which.
+        drop : numpy.ndarray, shape (n,)
+            Fall of the voltage at each connection by itself, per pu drawn. [pu]
+
+        Returns
+        -------
+        Closed
+            By connection of the leaf.
+        """
+        case, port = self.case, self.rating.port[leaf]
+        n, acts_on = case.n_voltage, case.limits.acts_on
+        acts = np.repeat(case.acts_on[:, [port]], len(drop), axis=1)
+        acts[:n] = case.effect[0][:, [port]] >= acts_on * drop
+        return closed_by_base(case, np.full(len(drop), port), acts)
+
+    def refuse(self, out: Rows, leaf: int) -> None:
+        """
+        Give no value where the trunk is unrated, or ages too fast already.
 
         Parameters
         ----------
@@ -196,21 +224,8 @@ class Trunk:
             Hosting rows of a leaf, changed in place.
         leaf : int
             Which.
-        drop : numpy.ndarray, shape (n,)
-            Fall of the voltage at each connection by itself, per pu drawn. [pu]
         """
-        case, table = self.case, self.table
-        port = self.rating.port[leaf]
-        for position, row in enumerate(self.broken):
-            if row < case.n_voltage:
-                acts = case.effect[0][row, port] >= case.limits.acts_on * drop
-            else:
-                acts = np.full(len(drop), self.worse[position, leaf])
-            at = np.flatnonzero(acts & open_rows(out))
-            if len(at):
-                step = np.full(len(at), case.slack[row].argmin())
-                self.rating.name_limit_of(out, at, np.full(len(at), row), step)
-                refuse(out, at, "none_base_violation", 0.0)
+        table = self.table
         ages = table["firm_status"][leaf] == "none_base_violation"
         for hit, status, kw in (
             (ages, "none_base_violation", 0.0),
@@ -219,6 +234,9 @@ class Trunk:
             at = np.flatnonzero(open_rows(out))
             if not hit or not len(at):
                 continue
+            firm = out["firm_status"][at] != "none_base_violation"
+            refuse_flexible(out, at[~firm], status)
+            at = at[firm]
             refuse(out, at, status, kw)
             for name in ("limit_criterion", "limit_element", "limit_time"):
                 out[name][at] = table[name][leaf]

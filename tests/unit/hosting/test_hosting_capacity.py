@@ -12,7 +12,11 @@ import pytest
 from gridsite.errors import BaseCaseError, ConfigError, DataError
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting.capacity import capacity_summary, hosting_capacity
+from gridsite.hosting.capacity import (
+    capacity_summary,
+    hosting_capacity,
+    own_connections,
+)
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import CRITERIA, Limits
 
@@ -321,9 +325,10 @@ def test_broken_line_stops_only_the_loads_that_act_on_it(village):
     net, feeder, loads = base_broken(village)
     table = rate(feeder, loads)
     row = table.loc["house 4"]
-    assert row["firm_status"] == row["flexible_status"] == "none_base_violation"
-    values = ["firm_kw", "flexible_energy98_kw", "flexible_hours98_kw"]
-    assert (row[values] == 0.0).all()
+    assert (row["firm_status"], row["firm_kw"]) == ("none_base_violation", 0.0)
+    # of six steps two are lost: more than 2 % of energy or of steps
+    assert row["flexible_status"] == "ok"
+    assert (row[["flexible_energy98_kw", "flexible_hours98_kw"]] == 0.0).all()
     assert (row["limit_criterion"], row["limit_element"]) == ("line current", "L4")
     assert row["limit_time"] == loads.time[3]
     net.line.loc[3, "max_i_ka"] = 10.0
@@ -332,6 +337,56 @@ def test_broken_line_stops_only_the_loads_that_act_on_it(village):
     assert table.loc[rest, "firm_status"].eq("ok").all()
     gap = table.loc[rest, "firm_kw"] - known.loc[rest, "firm_kw"]
     assert gap.abs().max() <= TOLERANCE_KW
+
+
+def test_steps_that_are_not_broken_leave_flexible_capacity(village, judge):
+    net, feeder, loads = base_broken(village)
+    row = rate(feeder, loads, levels=[0.65]).loc["house 4"]
+    # the line is overloaded at steps 3 and 4 alone; four of six steps are 66.7 %
+    quiet = [0, 1, 2, 5]
+    known = rate(feeder, loads.at_steps(np.array(quiet))).loc["house 4"]
+    assert known["firm_status"] == "ok"
+    assert 1.0 < row["flexible_hours65_kw"] <= known["firm_kw"] + TOLERANCE_KW
+    assert row["flexible_hours65_kw"] >= known["firm_kw"] - 0.05
+    judged = judge(net, loads, Limits())
+    assert judged.new({"house 4": row["flexible_hours65_kw"]}, quiet) == []
+    assert judged.new({"house 4": row["flexible_hours65_kw"] + 0.1}, quiet)
+
+
+def test_a_line_that_is_always_overloaded_leaves_nothing(village):
+    net, _, loads = base_broken(village)
+    net.line.loc[3, "max_i_ka"] = 0.001
+    row = rate(read_feeder(net), loads, levels=[0.5]).loc["house 4"]
+    assert row["firm_status"] == row["flexible_status"] == "none_base_violation"
+    assert (row.filter(like="flexible_").drop("flexible_status") == 0.0).all()
+
+
+def test_a_service_overdrawn_at_one_step_closes_that_step_alone(village):
+    feeder = read_feeder(village())
+    loads = spiky(feeder, steps=4, high=1.0)
+    shape = np.full((5, 4), 0.5)
+    shape[3, 2] = 3.0  # 12 kW, 17.9 A of 16 A
+    loads = dataclasses.replace(loads, p_shapes=shape, q_shapes=shape)
+    table = own_connections(feeder).assign(service_a=16.0, service_v=400.0)
+    row = rate(feeder, loads, connections=table, levels=[0.75]).loc["house 4"]
+    assert (row["firm_status"], row["firm_kw"]) == ("none_base_violation", 0.0)
+    assert (row["limit_criterion"], row["limit_time"]) == ("service", loads.time[2])
+    calm = loads.at_steps(np.array([0, 1, 3]))
+    known = rate(feeder, calm, connections=table).loc["house 4"]
+    assert row["flexible_hours75_kw"] == pytest.approx(known["firm_kw"], abs=0.02)
+
+
+def test_every_flexible_value_passes_where_it_is_served_in_full(village, judge):
+    net, limits = village(), Limits()
+    feeder = read_feeder(net)
+    loads = spiky(feeder, steps=24)
+    table = rate(feeder, loads, limits, levels=[0.8])
+    judged = judge(net, loads, limits)
+    for house, row in table.iterrows():
+        for level, served in ((95, 23), (80, 20)):
+            kw = row[f"flexible_hours{level}_kw"]
+            held = [judged.new({house: kw}, [step]) == [] for step in range(24)]
+            assert sum(held) >= served
 
 
 def test_broken_line_does_not_matter_where_its_criterion_is_off(village, only):

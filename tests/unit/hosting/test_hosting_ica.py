@@ -41,6 +41,7 @@ def make_hosting(headroom, status="ok"):
             "feeder_id": "f",
             "firm_kw": headroom.min(axis=1),
             "firm_status": status,
+            "flexible_status": status,
             "limit_criterion": "voltage",
             "limit_element": [f"bus {k}" for k in range(n)],
             "limit_time": pd.Series(TIME[headroom.argmin(axis=1)], dtype=object),
@@ -207,7 +208,7 @@ def test_a_file_holds_every_feeder_classed_by_its_own_load(
     headroom = make_headroom(5).astype(np.float32).astype(float)
     hosting = make_hosting(headroom)
     hosting["feeder_id"] = ["f", "g", "f", "g", "f"]
-    hosting.loc[3, "firm_status"] = "unrated"
+    hosting.loc[3, ["firm_status", "flexible_status"]] = "unrated"
     hosting.loc[3, "limit_time"] = pd.NaT
     loads = pd.DataFrame({"f": make_load(0), "g": make_load(9)}, index=TIME)
     path = make_envelope(tmp_path / "e.nc", headroom, hosting)

@@ -203,9 +203,8 @@ def test_each_case_shows_what_its_name_says(rated, request):
 
 
 def test_statuses_and_limits_are_those_of_the_whole(rated):
-    pd.testing.assert_series_equal(
-        rated.parts["firm_status"], rated.whole["firm_status"]
-    )
+    for column in ("firm_status", "flexible_status"):
+        pd.testing.assert_series_equal(rated.parts[column], rated.whole[column])
     # where two limits of the base case are broken, either may be named
     found = rated.whole["firm_status"] != "none_base_violation"
     # nor where two limits bind within the tolerance: either is the second of the other
@@ -266,7 +265,7 @@ def test_cuts_of_a_plan_are_those_of_the_whole(rated):
 
 
 def test_flexible_is_near_that_of_the_whole(rated):
-    both = (rated.parts["firm_status"] == "ok") & (rated.whole["firm_status"] == "ok")
+    both = rated.whole["flexible_status"] == "ok"
     for column in ("flexible_energy98_kw", "flexible_hours98_kw"):
         own, known = rated.parts.loc[both, column], rated.whole.loc[both, column]
         assert ((own - known) <= 2e-3 * known + 0.1).all()
@@ -283,16 +282,36 @@ def test_service_caps_every_part(town, town_profiles):
     assert rated.parts.loc["works", "firm_status"] == "none_base_violation"
 
 
-@pytest.mark.parametrize("limits", [Limits(), steady()])
-def test_envelope_is_that_of_the_whole(town, town_profiles, limits, tmp_path):
+@pytest.mark.parametrize(
+    "name",
+    [
+        "voltage change",
+        "stations",
+        "broken voltage in one leaf",
+        "broken line of the ring",
+        "broken HV/MV transformer",
+    ],
+)
+def test_envelope_is_that_of_the_whole(town, town_profiles, name, tmp_path):
     pytest.importorskip("h5netcdf")
-    rated = Rated(town(), town_profiles, limits, folder=tmp_path)
+    alter, changes, limits = CASES[name]
+    net = town(**changes)
+    alter(net)
+    rated = Rated(net, town_profiles, limits, folder=tmp_path)
     values = []
     for size in (WHOLE, PARTS):
         with read_envelope(tmp_path / f"{size}.nc") as data:
             table = data["headroom_kw"].to_pandas().set_axis(data["building_id"].values)
-        values.append(table.loc[rated.whole.query("firm_status == 'ok'").index])
+        values.append(table.loc[rated.whole.query("flexible_status == 'ok'").index])
     known, own = values
-    # 0.05 kW or 0.1 % of each is what an estimated step may be off
-    assert (own - known <= 0.1 + 1e-3 * known).all().all()
-    assert (known - own <= 0.1 + 1e-3 * known).all().all()
+    # 0.05 kW or 0.1 % of each is what an estimated step may be off; of closed steps'
+    # neighbours a sample is calibrated, and a load at the trunk goes by bounds
+    high, low = pd.Series(1e-3, known.index), pd.Series(1e-3, known.index)
+    if name.startswith("broken"):
+        low[:] = 0.04
+        high["works"], low["works"] = 5e-3, 0.45
+        high, low = high[known.index], low[known.index]
+    assert (own.sub(known).le(known.mul(high, axis=0) + 0.1)).all().all()
+    assert (known.sub(own).le(known.mul(low, axis=0) + 0.1)).all().all()
+    assert ((own == 0.0) == (known == 0.0)).all().all()
+    assert (known == 0.0).any().any() == name.startswith("broken")

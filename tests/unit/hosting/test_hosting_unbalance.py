@@ -14,7 +14,7 @@ from gridsite.feeder.profiles import constant_profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.unbalance import bus_triples, voltage_unbalance
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.hosting.block_rating import BlockRating, Settings
+from gridsite.hosting.block_rating import BlockRating
 from gridsite.hosting.capacity import hosting_capacity, own_connections
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
@@ -23,6 +23,7 @@ from gridsite.hosting.limits import CRITERIA, Limits
 from gridsite.hosting.load_sets import check_sets
 from gridsite.hosting.response import Response
 from gridsite.hosting.screening import Screen
+from gridsite.hosting.settings import Settings
 from gridsite.results import not_checked
 
 BASE_KVA = 100.0
