@@ -15,14 +15,16 @@ from typing import Annotated
 
 import typer
 
-from gridsite.cli_hosting import Out, Overwrite, hosting, progress
+from gridsite.cli_hosting import Out, Overwrite, hosting
 from gridsite.cli_inputs import demand, meters, roofs
+from gridsite.cli_options import progress
 from gridsite.errors import ConfigError, GridsiteError
 
 app = typer.Typer(
     help="Decide where building-mounted compute goes on a distribution grid.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,  # units stand in brackets
     pretty_exceptions_enable=False,
 )
 

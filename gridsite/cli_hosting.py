@@ -6,24 +6,24 @@ Heavy imports stand inside the verb.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
-from gridsite.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from gridsite.feeder.meter_options import MeterOptions
-    from gridsite.feeder.model import Feeder
-    from gridsite.feeder.taps import TapControl
-    from gridsite.hosting.limits import Limits
+from gridsite.cli_options import (
+    check_together,
+    criteria_of,
+    limits_of,
+    meter_options,
+    progress,
+    shares_of,
+    tap_control,
+    together_choice,
+)
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder.")]
 Overwrite = Annotated[
@@ -36,14 +36,6 @@ FeederName = Annotated[
         "pandapower:NAME or simbench:CODE."
     ),
 ]
-
-
-#: Short names of criteria on the command line.
-_SHORT = {
-    "line": "line current",
-    "transformer": "transformer current",
-    "ageing": "transformer ageing",
-}
 
 
 class Generation(StrEnum):
@@ -84,6 +76,13 @@ class Phase(StrEnum):
     sampled = "sampled"
     legs = "12"
     three = "ABC"
+
+
+class Sharing(StrEnum):
+    """How flexible units share a limit."""
+
+    pro_rata = "pro_rata"
+    last_in = "last_in"
 
 
 def hosting(
@@ -188,10 +187,31 @@ def hosting(
             "best, sampled: any, one row per load; 12: both legs (240 V); ABC: all."
         ),
     ] = Phase.known,
-    seed: Annotated[int, typer.Option(help="Of --phase sampled.")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Of --phase sampled. Default: 0.")
+    ] = None,
     joint: Annotated[  # noqa: FBT002
-        bool, typer.Option("--joint", help="Rate the connections together too.")
+        bool,
+        typer.Option("--joint", help="Rate them together too; list shared limits."),
     ] = False,
+    existing: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet of units that draw all the time: building_id or "
+            "port_id, kw. What remains together after them."
+        ),
+    ] = None,
+    units: Annotated[
+        Path | None,
+        typer.Option(
+            help="CSV or Parquet of flexible units, by age: building_id or port_id, "
+            "kw. What each draws where they share the headroom."
+        ),
+    ] = None,
+    sharing: Annotated[
+        Sharing | None,
+        typer.Option(help="Of --units. last_in: first come, first served."),
+    ] = None,
     min_power_share: Annotated[
         float, typer.Option(help="Below this share of its rating a unit pauses. [-]")
     ] = 0.0,
@@ -229,7 +249,7 @@ def hosting(
     from gridsite.hosting.headroom_files import HeadroomFiles
     from gridsite.rating import rate_feeder
     from gridsite.rating_case import AmbientChoice, LoadChoice
-    from gridsite.report import hosting_table, joint_table, write_results
+    from gridsite.report import hosting_table, together_tables, write_results
     from gridsite.report.export import check_folder
 
     own = {
@@ -238,16 +258,24 @@ def hosting(
         "line_loading_max": loading_max,
         "transformer_loading_max": loading_max,
         "source_kva": source_kva,
-        "criteria": None if criteria is None else _criteria(criteria),
+        "criteria": None if criteria is None else criteria_of(criteria),
     }
-    limits = _limits(preset, own)
+    check_together(
+        own,
+        service_a=service_a,
+        ambient=ambient,
+        snapshot=steps is Steps.snapshot,
+        profiles=profiles,
+        ica=ica is not None and steps not in (None, Steps.year),
+        battery=(battery_kwh, battery_kw),
+        seed=None if phase is Phase.sampled else seed,
+    )
+    limits = limits_of(preset, own)
+    together = together_choice(existing, units, sharing, joint=joint)
     queue = None if committed is None else read_committed(committed)
     given = None if ratings is None else read_ratings(ratings)
-    control = _tap_control(taps, tap_target, tap_deadband)
-    if ica is not None and steps not in (None, Steps.year):
-        msg = f"--ica takes its 576 hours from a whole year; leave out --steps {steps}"
-        raise ConfigError(msg)
-    meters = _meter_options(
+    control = tap_control(tap_target, tap_deadband, acting=taps is Taps.acting)
+    meters = meter_options(
         profiles,
         MeterOptions(
             unit=meter_unit,
@@ -279,12 +307,12 @@ def hosting(
             taps=control,
             controls=controls.value,
             phase=phase.value,
-            seed=seed,
-            joint=joint,
+            seed=seed or 0,
+            together=together,
             min_power_share=min_power_share,
             battery_kwh=battery_kwh,
             battery_kw=battery_kw,
-            levels=_shares(levels),
+            levels=shares_of(levels),
             ageing=None if ambient is None else AmbientChoice(file=str(ambient)),
             files=HeadroomFiles.within(Path(scratch), ica.date() if ica else None)
             if envelope or ica
@@ -294,77 +322,6 @@ def hosting(
         if steps is Steps.typical:
             results.summary["assumptions"].append(TYPICAL_NOTE)
         folder = write_results(results, out, overwrite=overwrite)
-    Console().print(hosting_table(results))
-    if joint:
-        Console().print(joint_table(results))
+    for table in (hosting_table(results), *together_tables(results)):
+        Console().print(table)
     Console().print(f"map: {folder / 'map.html'}", soft_wrap=True)
-
-
-def _criteria(text: str) -> tuple[str, ...]:
-    """Return criteria by their full names."""
-    names = [name.strip() for name in text.split(",")]
-    return tuple(_SHORT.get(name, name) for name in names)
-
-
-def _limits(preset: str | None, own: dict[str, Any]) -> Callable[[Feeder], Limits]:
-    """Return what gives a feeder its limits: a norm, and values that differ."""
-    from gridsite.hosting.limits import Limits
-
-    own = {k: v for k, v in own.items() if v is not None}
-    Limits.preset(preset or "EN50160").changed(**own)  # refused before reading
-
-    def limits(model: Feeder) -> Limits:
-        levels = model.nodes["voltage_kv"].tolist()
-        norm = Limits.preset(preset) if preset else Limits.for_network(levels)
-        return norm.changed(**own)
-
-    return limits
-
-
-def _tap_control(
-    taps: Taps, target_pu: float | None, deadband_pu: float | None
-) -> TapControl | None:
-    from gridsite.feeder.taps import TapControl
-
-    if taps is Taps.acting:
-        return TapControl(target_pu=target_pu, deadband_pu=deadband_pu)
-    if target_pu is not None or deadband_pu is not None:
-        msg = "--tap-target and --tap-deadband need --taps acting"
-        raise ConfigError(msg)
-    return None
-
-
-def _meter_options(profiles: Path | None, options: MeterOptions) -> MeterOptions | None:
-    """Return how meters are read; nothing where no option says so."""
-    if options == type(options)():
-        return None
-    if profiles is None:
-        msg = (
-            "--meter-unit, --meter-zone, --meter-links, --fill, --draw need --profiles"
-        )
-        raise ConfigError(msg)
-    return options
-
-
-def _shares(text: str | None) -> list[float]:
-    """Return the shares of a comma-separated text."""
-    try:
-        return [float(part) for part in text.split(",")] if text else []
-    except ValueError as error:
-        msg = f"--levels {text!r}: give shares such as 0.9,0.8"
-        raise ConfigError(msg) from error
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[float, str], None]]:
-    """Show a progress bar on standard error."""
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def tell(share: float, text: str) -> None:
-            bar.update(task, completed=share, description=text)
-
-        yield tell

@@ -25,7 +25,6 @@ from gridsite.hosting.capacity import (
     hosting_capacity,
     own_connections,
 )
-from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.hosting.phases import (
     CHOSEN,
     chosen_connections,
@@ -33,6 +32,7 @@ from gridsite.hosting.phases import (
     unit_connections,
 )
 from gridsite.rating_case import AmbientChoice, LoadChoice, _is_name, feeder_case
+from gridsite.rating_together import TogetherChoice, rate_together
 from gridsite.report import Results
 from gridsite.results import (
     assumptions,
@@ -79,7 +79,7 @@ def rate_feeder(
     ageing: Callable[[pd.DatetimeIndex], Ageing] | None = None,
     phase: str = "known",
     seed: int = 0,
-    joint: bool = False,
+    together: TogetherChoice | None = None,
     min_power_share: float = 0.0,
     battery_kwh: float = 0.0,
     battery_kw: float | None = None,
@@ -126,8 +126,8 @@ def rate_feeder(
         of one load are one building.
     seed : int, default 0
         Of the phases that are sampled.
-    joint : bool, default False
-        Rate the connections together too (`joint_capacity`).
+    together : TogetherChoice, optional
+        What is asked of the connections together.
     min_power_share : float, default 0.0
         Share of its rating below which a flexible unit pauses. [-]
     battery_kwh : float, default 0.0
@@ -191,11 +191,8 @@ def rate_feeder(
         hosting = phase_capacity(hosting, rule=phase, seed=seed)
         connections = chosen_connections(connections, hosting)
     replay = replay_loads(feeder, grid.profiles, pd.Series(dtype=float), grid=grid)
-    together = None
-    if joint:
-        together = joint_capacity(
-            feeder, grid.profiles, hosting=hosting, grid=grid, progress=progress
-        )
+    together = together or TogetherChoice()
+    tables, found = rate_together(grid, hosting, together, progress)
     summary = {
         "study": feeder.name,
         "status": "rated",
@@ -207,17 +204,17 @@ def rate_feeder(
     }
     if service_a is None:
         summary["not_checked"].append("building service (no rating given)")
-    if together is not None:
-        summary["joint"] = together.total
-    summary |= profile_summary(grid.profiles)
+    if together.units is not None:
+        text = "own service and voltage change of units that share headroom"
+        summary["not_checked"].append(text)
+    summary |= found | profile_summary(grid.profiles)
     return Results(
         buildings=_load_buildings(feeder, connections),
         connections=connections,
         hosting=hosting,
         elements=element_table(feeder, replay).assign(plan_peak_percent=np.nan),
         files={} if files is None else files.finish(grid, hosting, progress),
-        joint=None if together is None else together.table,
-        joint_splits=None if together is None else together.splits,
+        **tables,
         findings=findings,
         profile_findings=grid.profiles.findings,
         summary=summary,
@@ -225,7 +222,7 @@ def rate_feeder(
             "schema_version": SCHEMA_VERSION,
             "feeder": str(source),
             "versions": versions(),
-            **_inputs(str(source), choose_loads, ageing),
+            **_inputs(str(source), choose_loads, ageing, together.files),
             "options": {
                 "loads": asdict(choose_loads)
                 if isinstance(choose_loads, LoadChoice)
@@ -246,7 +243,7 @@ def rate_feeder(
                 "controls": controls,
                 "phase": phase,
                 "seed": seed,
-                "joint": joint,
+                "together": asdict(together),
                 "min_power_share": min_power_share,
                 "battery_kwh": battery_kwh,
                 "battery_kw": battery_kw,
@@ -267,7 +264,9 @@ def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
     ]
 
 
-def _inputs(source: str, choose_loads: object, ageing: object) -> dict[str, Any]:
+def _inputs(
+    source: str, choose_loads: object, ageing: object, more: Sequence[str]
+) -> dict[str, Any]:
     """Return the input files of a rating and the folder their names start from."""
     names = [] if _is_name(source) else [source]
     if isinstance(choose_loads, LoadChoice) and choose_loads.profiles is not None:
@@ -276,6 +275,7 @@ def _inputs(source: str, choose_loads: object, ageing: object) -> dict[str, Any]
         names += [] if meters is None or meters.links is None else [meters.links]
     if isinstance(ageing, AmbientChoice):
         names.append(ageing.file)
+    names += more
     folder = Path.cwd()
     return {
         "folder": str(folder),

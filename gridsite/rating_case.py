@@ -293,6 +293,7 @@ def repeated_case(manifest: dict[str, Any], ports: Iterable[str]) -> GridCase:
         committed_power_factor=options.get("committed_power_factor", 0.95),
         ratings=None if given is None else rating_table(pd.DataFrame(given)),
         assume_line_a=options.get("assume_line_a"),
+        crs=options.get("crs"),
         taps=None if taps is None else TapControl(**taps),
         controls=options.get("controls", "frozen"),
         ageing=ambient,

@@ -15,9 +15,9 @@ from gridsite.report.tables import (
     comparison_table,
     findings_table,
     hosting_table,
-    joint_table,
     summary_table,
 )
+from gridsite.report.together import together_tables
 
 __all__ = [
     "Results",
@@ -30,12 +30,12 @@ __all__ = [
     "explanation_tables",
     "findings_table",
     "hosting_table",
-    "joint_table",
     "latency_by_workload",
     "limit_shares",
     "loading_before_after",
     "read_results",
     "siting_map",
     "summary_table",
+    "together_tables",
     "write_results",
 ]

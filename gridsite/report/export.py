@@ -72,6 +72,9 @@ class Results:
     joint, joint_splits : pandas.DataFrame, optional
         What connections can draw together, by feeder and by connection (no
         contract).
+    shared_assets, shared_units, shared_kw : pandas.DataFrame, optional
+        Which buildings share the limits that bind; flexible units that share the
+        headroom, and what each draws at every step (no contract).
     summary : dict
         Content of ``summary.json``.
     manifest : dict
@@ -111,6 +114,9 @@ class Results:
     profile_findings: pd.DataFrame | None = None
     joint: pd.DataFrame | None = None
     joint_splits: pd.DataFrame | None = None
+    shared_assets: pd.DataFrame | None = None
+    shared_units: pd.DataFrame | None = None
+    shared_kw: pd.DataFrame | None = None
     summary: dict[str, Any] = field(default_factory=dict)
     manifest: dict[str, Any] = field(default_factory=dict)
     files: dict[str, Path] = field(default_factory=dict)

@@ -116,46 +116,6 @@ def hosting_table(results: Results) -> Table:
     return table
 
 
-def joint_table(results: Results) -> Table:
-    """
-    Return what connections can draw together, beside the sum of the singles.
-
-    Parameters
-    ----------
-    results : Results
-        Tables of a run.
-
-    Returns
-    -------
-    rich.table.Table
-        One row per feeder and kind of split, with the estimated bound of the
-        maximum; none where the run has no table ``joint``. [kW]
-    """
-    table = Table(title="What connections can draw together")
-    table.add_column("feeder")
-    table.add_column("split")
-    for words in ("together [kW]", "sum of singles [kW]", "ratio"):
-        table.add_column(words, justify="right")
-    table.add_column("limit that binds")
-    joint = pd.DataFrame() if results.joint is None else results.joint
-    for row in joint.to_dict("records"):
-        for kind in ("equal", "proportional", "max"):
-            limit = f"{row[f'{kind}_criterion']} {row[f'{kind}_element']}".strip()
-            total = quantity(row[f"joint_{kind}_kw"])
-            if kind == "max":
-                total += f" to {quantity(row['joint_max_bound_kw'])}"
-            cells = [
-                row["feeder_id"],
-                kind,
-                total,
-                quantity(row["sum_of_singles_kw"]),
-                quantity(row[f"sum_to_{kind}"]),
-                limit or row[f"{kind}_status"],
-            ]
-            table.add_row(*_texts(cells))
-    return table
-
-
 def comparison_table(results: Results) -> Table:
     """
     Return the strategies side by side.

@@ -1,0 +1,287 @@
+"""
+What the options of the verb ``hosting`` mean, and which of them go together.
+
+Heavy imports stand inside the functions.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from gridsite.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from gridsite.feeder.meter_options import MeterOptions
+    from gridsite.feeder.model import Feeder
+    from gridsite.feeder.taps import TapControl
+    from gridsite.hosting.limits import Limits
+    from gridsite.rating_together import TogetherChoice
+
+#: Short names of criteria on the command line.
+_SHORT = {
+    "line": "line current",
+    "transformer": "transformer current",
+    "ageing": "transformer ageing",
+}
+
+
+def criteria_of(text: str) -> tuple[str, ...]:
+    """
+    Return criteria by their full names.
+
+    Parameters
+    ----------
+    text : str
+        Names or short names, with commas.
+
+    Returns
+    -------
+    tuple of str
+        As in ``Limits.criteria``.
+    """
+    names = [name.strip() for name in text.split(",")]
+    return tuple(_SHORT.get(name, name) for name in names)
+
+
+def check_together(
+    own: dict[str, Any],
+    *,
+    service_a: float | None,
+    ambient: Path | None,
+    snapshot: bool,
+    profiles: Path | None,
+    ica: bool,
+    battery: tuple[float, float | None],
+    seed: int | None,
+) -> None:
+    """
+    Refuse options that need another one, or exclude it.
+
+    Parameters
+    ----------
+    own : dict
+        Values of limits that are given; ``criteria`` by their full names.
+    service_a : float or None
+        ``--service-a``. [A]
+    ambient, profiles : pathlib.Path or None
+        ``--ambient`` and ``--profiles``.
+    snapshot : bool
+        Whether ``--steps snapshot`` is given.
+    ica : bool
+        Whether ``--ica`` stands beside steps that are not a year's.
+    battery : tuple of float
+        ``--battery-kwh`` and ``--battery-kw``.
+    seed : int or None
+        ``--seed`` where it means nothing.
+
+    Raises
+    ------
+    ConfigError
+        With what to change.
+    """
+    named = own["criteria"] or ()
+    for criterion, missing, option in (
+        ("service", service_a is None, "--service-a"),
+        ("source", own["source_kva"] is None, "--source-kva"),
+        ("transformer ageing", ambient is None, "--ambient"),
+    ):
+        if criterion in named and missing:
+            msg = f"--criteria names {criterion}, which needs {option}"
+            raise ConfigError(msg)
+    for wrong, text in (
+        (snapshot and profiles is not None, "--steps snapshot takes no --profiles"),
+        (ica, "--ica takes its 576 hours from a whole year; leave out --steps"),
+        (battery[1] is not None and not battery[0], "--battery-kw needs --battery-kwh"),
+        (seed is not None, "--seed needs --phase sampled"),
+    ):
+        if wrong:
+            raise ConfigError(text)
+
+
+def together_choice(
+    existing: Path | None, units: Path | None, sharing: str | None, *, joint: bool
+) -> TogetherChoice:
+    """
+    Return what is asked of the connections together.
+
+    Parameters
+    ----------
+    existing, units : pathlib.Path or None
+        Files of units that stand already, and that share the headroom.
+    sharing : str or None
+        By which rule.
+    joint : bool
+        Whether joint capacity is wanted.
+
+    Returns
+    -------
+    TogetherChoice
+        As options say.
+
+    Raises
+    ------
+    ConfigError
+        If a rule is given without units, or both files are.
+    """
+    from gridsite.rating_together import TogetherChoice
+
+    if sharing is not None and units is None:
+        msg = "--sharing needs --units"
+        raise ConfigError(msg)
+    if existing is not None and units is not None:
+        msg = (
+            "--existing and --units are looked at apart; to share what units that "
+            "stand leave, list these first in --units, with --sharing last_in"
+        )
+        raise ConfigError(msg)
+    return TogetherChoice(
+        joint=joint,
+        existing=None if existing is None else str(existing),
+        units=None if units is None else str(units),
+        sharing="pro_rata" if sharing is None else str(sharing),
+    )
+
+
+def limits_of(preset: str | None, own: dict[str, Any]) -> Callable[[Feeder], Limits]:
+    """
+    Return what gives a feeder its limits: a norm, and values that differ.
+
+    Parameters
+    ----------
+    preset : str or None
+        The norm; by the feeder's voltages without it.
+    own : dict
+        Values of one's own; None where not given.
+
+    Returns
+    -------
+    callable
+        Takes the feeder.
+    """
+    from gridsite.hosting.limits import Limits
+
+    own = {k: v for k, v in own.items() if v is not None}
+    Limits.preset(preset or "EN50160").changed(**own)  # refused before reading
+
+    def limits(model: Feeder) -> Limits:
+        levels = model.nodes["voltage_kv"].tolist()
+        norm = Limits.preset(preset) if preset else Limits.for_network(levels)
+        return norm.changed(**own)
+
+    return limits
+
+
+def tap_control(
+    target_pu: float | None, deadband_pu: float | None, *, acting: bool
+) -> TapControl | None:
+    """
+    Return how tap changers act.
+
+    Parameters
+    ----------
+    target_pu, deadband_pu : float or None
+        Voltage wanted, and full width around it. [pu]
+    acting : bool
+        Whether they do.
+
+    Returns
+    -------
+    TapControl or None
+        None where they stand.
+
+    Raises
+    ------
+    ConfigError
+        If values are given for taps that stand.
+    """
+    from gridsite.feeder.taps import TapControl
+
+    if acting:
+        return TapControl(target_pu=target_pu, deadband_pu=deadband_pu)
+    if target_pu is not None or deadband_pu is not None:
+        msg = "--tap-target and --tap-deadband need --taps acting"
+        raise ConfigError(msg)
+    return None
+
+
+def meter_options(profiles: Path | None, options: MeterOptions) -> MeterOptions | None:
+    """
+    Return how meters are read.
+
+    Parameters
+    ----------
+    profiles : pathlib.Path or None
+        Their file.
+    options : MeterOptions
+        As given.
+
+    Returns
+    -------
+    MeterOptions or None
+        None where no option says so.
+
+    Raises
+    ------
+    ConfigError
+        If there is no file.
+    """
+    if options == type(options)():
+        return None
+    if profiles is None:
+        msg = (
+            "--meter-unit, --meter-zone, --meter-links, --fill, --draw need --profiles"
+        )
+        raise ConfigError(msg)
+    return options
+
+
+def shares_of(text: str | None) -> list[float]:
+    """
+    Return the shares of a comma-separated text.
+
+    Parameters
+    ----------
+    text : str or None
+        As 0.9,0.8.
+
+    Returns
+    -------
+    list of float
+        Levels. [-]
+
+    Raises
+    ------
+    ConfigError
+        If a part is no number.
+    """
+    try:
+        return [float(part) for part in text.split(",")] if text else []
+    except ValueError as error:
+        msg = f"--levels {text!r}: give shares such as 0.9,0.8"
+        raise ConfigError(msg) from error
+
+
+@contextmanager
+def progress() -> Iterator[Callable[[float, str], None]]:
+    """
+    Show a progress bar on standard error.
+
+    Yields
+    ------
+    callable
+        Takes the share done and a text.
+    """
+    from rich.console import Console
+    from rich.progress import Progress
+
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def tell(share: float, text: str) -> None:
+            bar.update(task, completed=share, description=text)
+
+        yield tell
