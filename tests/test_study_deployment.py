@@ -263,6 +263,16 @@ energy_price_per_kwh = 0.1
         with pytest.raises(DataError, match="do not fit at"):
             run_study(study(ALONE, added(old.replace("count = 1", "count = 99"))))
 
+    def test_blocks_of_a_hall_that_stand_already_stay(self, study):
+        scale = "block_kw = 25.0\nscale_exponent = 0.8\nscale_reference_mw = 1.0"
+        sized = ("block_kw = 25.0", scale)
+        hall = study().config.central[0].site_id
+        old = f'[[existing]]\nsite_id = "{hall}"\nunit = "block"\ncount = 2\n'
+        plan = run_study(study(sized, added(old))).results.plan
+        central = plan[plan["port_id"] == ""]
+        assert len(central) == 1  # the largest size: no other may open beside it
+        assert (central["count"] - central["added"]).tolist() == [2]
+
     def test_demand_survives_the_loss_of_a_feeder(self, study):
         free = run_study(study(ALONE))
         safe = run_study(

@@ -31,10 +31,16 @@ class BaseFigures:
         self.case = case
 
     @cached_property
+    def _row_number(self) -> Ints:
+        """Return which limited node or element each row is of."""
+        keys = self.case.rows.iloc[:-1].groupby(["criterion", "element"], sort=False)
+        number: Ints = np.asarray(keys.ngroup(), dtype=np.int64)
+        return number
+
+    @cached_property
     def _row_groups(self) -> tuple[Ints, Ints]:
         """Return rows ordered by element, and where each element starts."""
-        keys = self.case.rows.iloc[:-1].groupby(["criterion", "element"], sort=False)
-        number = keys.ngroup().to_numpy()
+        number = self._row_number
         order = np.argsort(number, kind="stable")
         return order, np.flatnonzero(np.diff(number[order], prepend=-1))
 
@@ -52,10 +58,9 @@ class BaseFigures:
         numpy.ndarray of bool, shape (n_element, n_step)
             By limited node, then by element.
         """
-        order, start = self._row_groups
-        if not len(order):
-            return hit
-        out: NDArray[np.bool_] = np.logical_or.reduceat(hit[order], start, axis=0)
+        out = np.zeros((self._row_number.max(initial=-1) + 1, hit.shape[1]), np.bool_)
+        for row in np.flatnonzero(hit.any(axis=1)):
+            out[self._row_number[row]] |= hit[row]
         return out
 
     def worst_row(self, slack: Floats, element: Ints, step: Ints) -> Ints:

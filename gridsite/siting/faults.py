@@ -193,6 +193,14 @@ def _option_faults(problem: SitingProblem) -> list[str]:
         faults.append(
             f"table 'units': rated_kw and it_kw must be above 0: {units_named}"
         )
+    roofs = problem.sites.get("roof_area_m2", pd.Series(dtype=float))
+    area = pd.to_numeric(roofs, errors="coerce")
+    wrong = (roofs.notna() & area.isna()) | (area < 0.0) | np.isinf(area)
+    if wrong.any():
+        named = first_names(problem.sites.loc[wrong, "site_id"])
+        faults.append(
+            f"table 'sites': roof_area_m2 must be m2 of 0 or more, or missing: {named}"
+        )
     return faults
 
 

@@ -119,6 +119,7 @@ class Relaxation:
         self._hard = float(self.need[np.isinf(dearest)].sum()) * (1.0 - _SHORT)
         rows, self.limit = _coupling(reduced)
         self._rows = sparse.csr_array(rows[:, self._order])
+        self._columns = sparse.csc_array(self._rows)
         added = sparse.csr_array(reduced.upgrade_terms, copy=True)
         added.resize((len(self.limit), len(reduced.upgrades)))
         self.it_kw = options["it_kw"].to_numpy(dtype=float)
@@ -316,6 +317,45 @@ class Relaxation:
         """
         use = self._rows @ counts[self._order].astype(float)
         return bool((use <= self.limit + 1e-9).all())
+
+    def share_of_worst_row(self, counts: np.ndarray) -> np.ndarray:
+        """
+        Return what a unit of each option takes of the row that is passed most.
+
+        Parameters
+        ----------
+        counts : numpy.ndarray of int, shape (n_options,)
+            Units of each option.
+
+        Returns
+        -------
+        numpy.ndarray of float, shape (n_options,)
+            Shares of the row's limit. [-]
+        """
+        over = self._rows @ counts[self._order].astype(float) - self.limit
+        row: np.ndarray = self._rows[[int(np.argmax(over))]].toarray()[0]
+        return row[self._back]
+
+    def has_room(self, counts: np.ndarray) -> np.ndarray:
+        """
+        Tell which options may have a unit more without passing a row that holds.
+
+        Parameters
+        ----------
+        counts : numpy.ndarray of int, shape (n_options,)
+            Units of each option.
+
+        Returns
+        -------
+        numpy.ndarray of bool, shape (n_options,)
+            By option.
+        """
+        left = self.limit - self._rows @ counts[self._order].astype(float) + 1e-9
+        terms = self._columns
+        more = terms.data > np.maximum(left, 0.0)[terms.indices]
+        full = np.zeros(len(counts), dtype=np.bool_)
+        full[np.repeat(np.arange(len(counts)), np.diff(terms.indptr))[more]] = True
+        return ~full[self._back]
 
     def short(self, counts: np.ndarray) -> np.ndarray:
         """

@@ -74,12 +74,14 @@ def dive(relaxation: Relaxation, prices: Prices, *, end: float) -> np.ndarray | 
         most = reaching
         narrow = relaxation.within(least, most)
         prices = narrow.improve(steps=_ROUND_STEPS, start=prices)
-    return least if relaxation.keeps_rows(least) else None
+    return within_rows(relaxation, least, end=end)
 
 
-def repaired(relaxation: Relaxation, counts: np.ndarray, *, end: float) -> np.ndarray:
+def within_rows(
+    relaxation: Relaxation, counts: np.ndarray, *, end: float
+) -> np.ndarray | None:
     """
-    Return counts with units added until all demand finds a pool with room.
+    Return counts with units taken from rows that are passed, and put elsewhere.
 
     Parameters
     ----------
@@ -92,12 +94,46 @@ def repaired(relaxation: Relaxation, counts: np.ndarray, *, end: float) -> np.nd
 
     Returns
     -------
+    numpy.ndarray of int, shape (n_options,), or None
+        None if time is up, or rows are passed whatever is taken away.
+    """
+    counts = counts.copy()
+    while not relaxation.keeps_rows(counts):
+        worst = relaxation.share_of_worst_row(counts)
+        worst = np.where(counts > relaxation.least, worst / relaxation.it_kw, 0.0)
+        if not worst.max(initial=0.0) > 0.0 or time.perf_counter() > end:
+            return None
+        counts[int(np.argmax(worst))] -= 1
+    return repaired(relaxation, counts, end=end, keep_rows=True)
+
+
+def repaired(
+    relaxation: Relaxation, counts: np.ndarray, *, end: float, keep_rows: bool = False
+) -> np.ndarray:
+    """
+    Return counts with units added until all demand finds a pool with room.
+
+    Parameters
+    ----------
+    relaxation : Relaxation
+        The relaxation.
+    counts : numpy.ndarray of int, shape (n_options,)
+        Units of each option.
+    end : float
+        Clock time at which to stop. [s]
+    keep_rows : bool, default False
+        Whether units that would pass a row are left out.
+
+    Returns
+    -------
     numpy.ndarray of int, shape (n_options,)
         At least the counts given.
     """
     counts = counts.copy()
     while time.perf_counter() < end:
         gain = np.where(counts < relaxation.most, relaxation.short(counts), 0.0)
+        if keep_rows and gain.any():
+            gain *= relaxation.has_room(counts)
         best = int(np.argmax(gain)) if len(gain) else 0
         if not gain.any():
             break

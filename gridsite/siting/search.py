@@ -23,7 +23,7 @@ from gridsite.errors import GridsiteError, SolveError, SolverUnavailableError
 from gridsite.siting.core import Core, choose_flows, core_of, may_leave_out, reachable
 from gridsite.siting.lagrangean import Prices, Relaxation
 from gridsite.siting.links import demand_links
-from gridsite.siting.rounding import descend, dive
+from gridsite.siting.rounding import descend, dive, within_rows
 from gridsite.siting.transport import Transport
 from gridsite.siting.tree import Tree
 
@@ -66,6 +66,30 @@ _LOSS = 0.25
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """
+    What the search of nearly the same problem found, where it holds of this one.
+
+    Parameters
+    ----------
+    prices : Prices, optional
+        Where the search for prices starts.
+    counts : numpy.ndarray of int, shape (n_options,), optional
+        Units of each option that are likely to be near a good plan.
+    plan : tuple of Answer and Core, optional
+        A plan of this problem.
+    bound, own_bound : float
+        No plan costs less, by HiGHS and without it. [money]
+    """
+
+    prices: Prices | None = None
+    counts: np.ndarray | None = None
+    plan: tuple[Answer, Core] | None = None
+    bound: float = -np.inf
+    own_bound: float = -np.inf
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Found:
     """
     What a search found.
@@ -80,6 +104,8 @@ class Found:
         No plan of the whole problem costs less. [money]
     own_bound : float
         The part of the bound that owes nothing to HiGHS. [money]
+    prices : Prices
+        The best prices of the relaxation.
     build_s : float
         Time for building and compiling models. [s]
     """
@@ -88,7 +114,24 @@ class Found:
     status: str
     bound: float
     own_bound: float
+    prices: Prices
     build_s: float
+
+    @property
+    def counts(self) -> np.ndarray | None:
+        """
+        Return the units of each option in the plan.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n_options,), or None
+            None without a plan.
+        """
+        solution = None if self.plan is None else self.plan[0].solution
+        if self.plan is None or solution is None:
+            return None
+        units: np.ndarray = self.plan[1].matrix.values("units", solution)
+        return np.round(units).astype(np.int64)
 
 
 class Search:
@@ -107,6 +150,8 @@ class Search:
         Time after which to stop. [s]
     upper : float, optional
         Cost of a plan known already; only better ones are looked for. [money]
+    known : Known, optional
+        What the search of nearly the same problem found.
     """
 
     def __init__(
@@ -117,14 +162,16 @@ class Search:
         gap: float,
         time_limit_s: float,
         upper: float = np.inf,
+        known: Known | None = None,
     ) -> None:
         self.reduced, self.worker, self.gap = reduced, worker, gap
+        self.known = Known() if known is None else known
         self.began, self.time_limit_s = time.perf_counter(), time_limit_s
         self.end = self.began + time_limit_s
         self.relaxation = Relaxation(reduced)
         self.upper = upper
-        self.best: tuple[Answer, Core] | None = None
-        self.own_bound = -np.inf
+        self.best = self.known.plan
+        self.own_bound = self.known.own_bound
         self.build_s = 0.0
 
     def run(self) -> Found:
@@ -137,18 +184,21 @@ class Search:
             Without a plan if there is none or time is up.
         """
         small = len(self.reduced.flows) <= _SMALL
-        prices = self.relaxation.improve(
+        self.prices = prices = self.relaxation.improve(
             steps=_FEW_STEPS if small else _STEPS,
+            start=self.known.prices,
             upper=self.upper,
             enough=self._cut(),
             time_limit_s=_PRICES_TIME * self.time_limit_s,
         )
-        bound = prices.bound
-        if not small and not self._done(bound):
-            bound = max(bound, self._shortcut(prices))
-        self.own_bound = bound
+        self.own_bound = max(prices.bound, self.known.own_bound)
+        bound = max(self.own_bound, self.known.bound)
+        worth = self.best is None or self._separable()
+        if not small and worth and not self._done(bound):
+            self.own_bound = max(self.own_bound, self._shortcut(prices))
+            bound = max(bound, self.own_bound)
         if self._done(bound):
-            return self._found(bound, bound)
+            return self._found(bound, self.own_bound)
         return self._finish(prices, bound)
 
     def _shortcut(self, prices: Prices) -> float:
@@ -164,7 +214,11 @@ class Search:
     def _without_mip(self, prices: Prices) -> float:
         """Find a plan, and a better bound where the relaxation can prove it."""
         latest = self.began + _TREE_TIME * self.time_limit_s
-        counts = dive(self.relaxation, prices, end=latest)
+        counts = self.known.counts
+        if counts is not None:
+            counts = within_rows(self.relaxation, counts, end=latest)
+        if counts is None:
+            counts = dive(self.relaxation, prices, end=latest)
         if counts is None:
             return prices.bound
         if not self._separable():
@@ -391,6 +445,7 @@ class Search:
             status=status,
             bound=bound,
             own_bound=own,
+            prices=self.prices,
             build_s=self.build_s,
         )
 

@@ -25,7 +25,7 @@ from gridsite.errors import (
     SolverUnavailableError,
 )
 from gridsite.schemas import check_table
-from gridsite.siting.alike import alike
+from gridsite.siting.alike import Alike, alike
 from gridsite.siting.audit import recomputed_cost
 from gridsite.siting.bound import cheapest_service_bound
 from gridsite.siting.check import TOLERANCE, check_plan
@@ -46,13 +46,14 @@ from gridsite.siting.plan import (
 from gridsite.siting.plan_costs import cost_terms
 from gridsite.siting.problem import SitingProblem, add_rows, with_single_source
 from gridsite.siting.reduce import reduce_problem
-from gridsite.siting.search import Search
+from gridsite.siting.search import Known, Search
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from gridsite.siting.matrix import Matrix
     from gridsite.siting.reduce import ReducedProblem
+    from gridsite.siting.search import Found
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class _Solution:
     bound: float
     own_bound: float
     reduced: ReducedProblem
+    found: Found
     told: float
     build_s: float
 
@@ -188,6 +190,7 @@ def solve(
     bounds = first.bound, first.own_bound
     if replay is not None and row_margin > 0.0:
         bounds = _outer_bound(first, settings)
+    first = replace(first, bound=max(first.bound, bounds[0]))
     rounds = _Rounds(problem=problem, solution=first, settings=settings, clock=began)
     while not rounds.stop:
         rounds.play(replay, max_rounds)
@@ -239,7 +242,7 @@ class _Rounds:
 
     def _solve_again(self, grown: SitingProblem) -> None:
         try:
-            self.solution = _solve_once(grown, self.settings)
+            self.solution = _solve_once(grown, self.settings, self.solution)
             self.build_s += self.solution.build_s
             self.problem = grown
         except SolveError as error:
@@ -322,10 +325,12 @@ def _settings(
     )
 
 
-def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
-    """Solve one problem; an answer that is wrong gets a second try."""
+def _solve_once(
+    problem: SitingProblem, settings: _Settings, last: _Solution | None = None
+) -> _Solution:
+    """Solve one problem; an answer that is wrong gets a second try, from nothing."""
     try:
-        return _attempt(problem, settings)
+        return _attempt(problem, settings, last)
     except (InfeasibleError, NoIncumbentError, SolverUnavailableError):
         raise
     except SolveError as error:
@@ -334,15 +339,27 @@ def _solve_once(problem: SitingProblem, settings: _Settings) -> _Solution:
         return _attempt(problem, settings)
 
 
-def _attempt(problem: SitingProblem, settings: _Settings) -> _Solution:
-    """Solve one problem and check the answer without the solver."""
+def _attempt(
+    problem: SitingProblem, settings: _Settings, last: _Solution | None = None
+) -> _Solution:
+    """
+    Solve one problem and check the answer without the solver.
+
+    ``last`` is of the same problem without some of its rows.
+    """
     reduced = reduce_problem(problem)
     limit, worker = settings.time_limit_s, settings.worker
     hard = reduced.demands["unserved_cost"].isna()
     if not set(hard.index[hard]) <= set(reduced.flows["demand"]):
         raise explain_infeasible(problem, reduced, worker, time_limit_s=limit)
     merged = alike(reduced)
-    found = Search(merged.reduced, worker, gap=settings.gap, time_limit_s=limit).run()
+    found = Search(
+        merged.reduced,
+        worker,
+        gap=settings.gap,
+        time_limit_s=limit,
+        known=None if last is None else _known(last, reduced, merged),
+    ).run()
     if found.plan is None and found.status == "infeasible":
         raise explain_infeasible(problem, reduced, worker, time_limit_s=limit)
     if found.plan is None:
@@ -370,11 +387,32 @@ def _attempt(problem: SitingProblem, settings: _Settings) -> _Solution:
         bound=max(found.bound, own_bound),
         own_bound=own_bound,
         reduced=merged.reduced,
+        found=found,
         told=core.cost(point),
         build_s=found.build_s,
     )
     _distrust(problem, solution)
     return solution
+
+
+def _known(last: _Solution, reduced: ReducedProblem, merged: Alike) -> Known:
+    """Return what a solution tells of the same problem with more rows."""
+    keys = ["site_id", "unit", "port_id", "period"]
+    options = pd.MultiIndex.from_frame(reduced.options[keys])
+    count = last.plan.set_index(keys)["count"].reindex(options, fill_value=0)
+    n_merged = len(merged.reduced.options)
+    counts = np.bincount(merged.option, count.to_numpy(), n_merged).astype(np.int64)
+    prices, rows = last.found.prices, last.reduced.rows["row_id"]
+    of_row = pd.Series(prices.rows[: len(rows)], index=rows)
+    of_row = of_row.reindex(merged.reduced.rows["row_id"], fill_value=0.0)
+    start = replace(
+        prices,
+        rows=np.append(of_row.to_numpy(), prices.rows[len(rows) :]),  # and of caps
+        units=counts.astype(float),
+    )
+    return Known(
+        prices=start, counts=counts, bound=last.bound, own_bound=last.own_bound
+    )
 
 
 def _settle_flows(matrix: Matrix, answer: Answer, settings: _Settings) -> np.ndarray:
@@ -436,12 +474,15 @@ def _outer_bound(first: _Solution, settings: _Settings) -> tuple[float, float]:
         rows=rows.assign(limit=room.where(room <= 0.0, room * wider)),
         upgrade_terms=first.reduced.upgrade_terms * wider,
     )
+    found = first.found
+    known = Known(prices=found.prices, counts=found.counts, plan=found.plan)
     search = Search(
         relaxed,
         settings.worker,
         gap=settings.gap,
         time_limit_s=settings.time_limit_s,
         upper=first.objective,
+        known=known,
     )
     most = first.objective + TOLERANCE * float(first.costs.abs().sum())
     try:

@@ -240,7 +240,7 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
     Raises
     ------
     ConfigError
-        If a group of the study file has no site.
+        If a group of the study file has no site; in a fleet that is only logged.
     """
     rows: list[dict[str, Any]] = []
     buildings = sites[sites["kind"] == "building"]
@@ -264,6 +264,9 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
         inside |= buildings["area"].isin(group.areas)
         if group.transformers:
             inside |= buildings["transformer"].isin(group.transformers)
+        if not inside.any() and isinstance(config, FleetStudyConfig):
+            logger.warning("groups: no site here is in %r", group.group_id)
+            continue
         if not inside.any():
             msg = (
                 f"groups: no site is in {group.group_id!r}; name feeders, buildings, "
@@ -286,35 +289,54 @@ def group_rows(config: StudyConfig, sites: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows) if rows else empty_table("groups")
 
 
-def existing_counts(config: StudyConfig, options: pd.DataFrame) -> pd.DataFrame:
+def existing_counts(
+    config: StudyConfig, options: pd.DataFrame, buildings: pd.Series[str]
+) -> pd.DataFrame:
     """
     Return site options with the units that stand already.
 
     Parameters
     ----------
     config : StudyConfig
-        The study.
+        The study, with its sized central sites.
     options : pandas.DataFrame
         Contract ``site_options``.
+    buildings : pandas.Series of str
+        Names of all buildings.
 
     Returns
     -------
     pandas.DataFrame
-        The same with ``existing_units``.
+        The same with ``existing_units``. Blocks (``unit = "block"``) of a central site
+        of several sizes stand in its largest, which is not paid for again.
 
     Raises
     ------
     DataError
-        If a building has no room for what stands on it.
+        If a site is unknown or has no room for what stands on it. In a fleet a site
+        that this feeder does not have is only logged.
     """
     options = options.copy()
+    halls = {c.place or c.site_id: c.site_id for c in config.central}  # largest last
     for row in config.existing:
+        hall = halls.get(row.site_id)
+        if hall is None and not buildings.eq(row.site_id).any():
+            if isinstance(config, FleetStudyConfig):
+                logger.warning("existing: no site here is %r", row.site_id)
+                continue
+            msg = f"existing: no building or central site is {row.site_id!r}"
+            raise DataError(msg)
         mine = options["site_id"].eq(row.site_id) & options["unit"].eq(row.unit)
+        if hall is not None and row.unit == "block":
+            mine = options["site_id"].eq(hall)
         free = (options["max_units"] - options["existing_units"]).where(mine, 0)
         if free.sum() < row.count:
+            hint = "see its firm capacity and roof in the hosting table"
+            if hall is not None:
+                hint = 'give unit = "block", and as many as max_it_kw holds'
             msg = (
                 f"existing: {row.count} unit(s) {row.unit!r} do not fit at "
-                f"{row.site_id!r}; see its firm capacity and roof in the hosting table"
+                f"{row.site_id!r}; {hint}"
             )
             raise DataError(msg)
         before = free.cumsum() - free  # the first connection first

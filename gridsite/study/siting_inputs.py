@@ -206,8 +206,8 @@ def siting_inputs(
     )
     open_to = hosting[(hosting["firm_status"] == "ok") & (hosting["firm_kw"] > 0.0)]
     options = building_options(config, buildings, open_to)
-    options = existing_counts(config, options)
     options = pd.concat([options, central_options(config)], ignore_index=True)
+    options = existing_counts(config, options, buildings["building_id"])
     if not len(options):
         msg = "no building can host a unit and no central site is given; see hosting"
         raise DataError(msg)

@@ -19,7 +19,8 @@ from gridsite.siting.highs import shared_worker
 from gridsite.siting.lagrangean import Relaxation
 from gridsite.siting.matrix import compile_model
 from gridsite.siting.reduce import reduce_problem
-from gridsite.siting.search import Search
+from gridsite.siting.rounding import within_rows
+from gridsite.siting.search import Known, Search
 
 ZONES, WORKLOADS = ("n", "s"), ("batch", "web")
 UNITS = {"node": (12.0, 10.0), "rack": (30.0, 26.0), "hall": (44.0, 40.0)}
@@ -317,6 +318,29 @@ def check_the_relaxation(reduced, best, tolerance):
     ).run()
     assert narrow.plan is not None
     answer, core = narrow.plan
+    assert core.cost(answer.solution) <= best + 2.0 * tolerance
+    check_a_start_from_elsewhere(reduced, best, tolerance, rng)
+
+
+def check_a_start_from_elsewhere(reduced, best, tolerance, rng):
+    """Prices and counts of another problem change neither optimum nor bound."""
+    options = reduced.options
+    relaxation = Relaxation(reduced)
+    prices = relaxation.improve(steps=5)
+    counts = rng.integers(options["lower"], options["upper"] + 1)
+    kept = within_rows(relaxation, counts, end=math.inf)
+    assert kept is None or relaxation.keeps_rows(kept)
+    known = Known(
+        prices=replace(prices, demand=prices.demand + rng.normal(0.0, 9.0)),
+        counts=counts,
+        bound=best - 1.0,
+        own_bound=best - 2.0,
+    )
+    found = Search(
+        reduced, shared_worker(), gap=0.0, time_limit_s=20.0, known=known
+    ).run()
+    assert best - 1.0 <= found.bound <= best + tolerance
+    answer, core = found.plan
     assert core.cost(answer.solution) <= best + 2.0 * tolerance
 
 

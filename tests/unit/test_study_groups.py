@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from gridsite.config.siting import CentralSection
+from gridsite.config import FleetStudyConfig
+from gridsite.config.siting import CentralSection, GroupSection
 from gridsite.errors import DataError
 from gridsite.study.siting_groups import existing_counts, group_rows, sized_central
 
@@ -50,16 +51,57 @@ def options():
     )
 
 
-def standing(*rows):
+BUILDINGS = pd.Series(["b", "c"])
+
+
+def standing(*rows, unit="n", central=()):
     return SimpleNamespace(
-        existing=[SimpleNamespace(site_id=s, unit="n", count=n) for s, n in rows]
+        existing=[SimpleNamespace(site_id=s, unit=unit, count=n) for s, n in rows],
+        central=[SimpleNamespace(site_id=s, place="hall") for s in central],
     )
 
 
 def test_existing_units_add_up_and_spread_over_connections():
-    counts = existing_counts(standing(("b", 3), ("c", 1), ("c", 2)), options())
+    counts = existing_counts(
+        standing(("b", 3), ("c", 1), ("c", 2)), options(), BUILDINGS
+    )
     assert counts["existing_units"].tolist() == [2, 1, 3]
     with pytest.raises(DataError, match="5 unit"):
-        existing_counts(standing(("b", 5)), options())
+        existing_counts(standing(("b", 5)), options(), BUILDINGS)
     with pytest.raises(DataError, match="3 unit"):
-        existing_counts(standing(("b", 2), ("b", 3)), options())
+        existing_counts(standing(("b", 2), ("b", 3)), options(), BUILDINGS)
+    with pytest.raises(DataError, match="no building or central site is 'x'"):
+        existing_counts(standing(("x", 1)), options(), BUILDINGS)
+
+
+def test_existing_blocks_stand_in_the_largest_size_of_a_hall():
+    sizes = ("hall to 1 MW", "hall to 5 MW")
+    table = pd.concat([options(), options().head(2).assign(site_id=sizes, port_id="")])
+    table = table.reset_index(drop=True)
+    config = standing(("hall", 2), unit="block", central=sizes)
+    counts = existing_counts(config, table, BUILDINGS)
+    assert counts["existing_units"].tolist() == [0, 0, 0, 0, 2]
+    with pytest.raises(DataError, match=r'give unit = "block"'):
+        existing_counts(standing(("hall", 2), central=sizes), table, BUILDINGS)
+
+
+def test_a_fleet_passes_over_what_its_feeders_do_not_have(caplog):
+    fleet = FleetStudyConfig.model_construct(
+        existing=standing(("elsewhere", 1), ("c", 1)).existing,
+        central=[],
+        utilities=[],
+        workloads=[],
+        groups=[
+            GroupSection(group_id="far", buildings=["elsewhere"], max_units=3),
+            GroupSection(group_id="near", buildings=["c"], max_units=3),
+        ],
+    )
+    counts = existing_counts(fleet, options(), BUILDINGS)
+    assert counts["existing_units"].tolist() == [0, 0, 1]
+    sites = pd.DataFrame(
+        {"site_id": ["b", "c"], "kind": "building", "utility": ""}
+        | dict.fromkeys(["feeder_id", "area", "transformer"], "")
+    )
+    assert group_rows(fleet, sites)["group_id"].tolist() == ["near"]
+    assert "no site here is 'elsewhere'" in caplog.text
+    assert "no site here is in 'far'" in caplog.text

@@ -117,6 +117,15 @@ def test_a_budget_must_be_a_sum_of_money(town, budget):
         SitingProblem(**town(budget=budget))
 
 
+@pytest.mark.parametrize("area", ["40 m2", -1.0, np.inf])
+def test_a_roof_must_be_an_area(town, area):
+    tables = town()
+    roofs = [area, *[np.nan] * (len(tables["sites"]) - 1)]
+    tables["sites"] = tables["sites"].assign(roof_area_m2=roofs)
+    with pytest.raises(DataError, match="roof_area_m2 must be"):
+        SitingProblem(**tables)
+
+
 def test_groups_must_agree_with_themselves(town, records):
     groups = [
         records.group("g", "b1", max_units=1.0),
