@@ -17,7 +17,7 @@ import typer
 
 from gridsite.cli_hosting import Out, Overwrite, hosting
 from gridsite.cli_inputs import demand, meters, roofs
-from gridsite.cli_options import progress
+from gridsite.cli_options import meter_options, progress, user_options
 from gridsite.errors import ConfigError, GridsiteError
 
 app = typer.Typer(
@@ -81,6 +81,17 @@ def check(
         Path | None, typer.Option(help="Footprints to check with it.")
     ] = None,
     users: Annotated[Path | None, typer.Option(help="Users to check with it.")] = None,
+    meter_unit: Annotated[
+        str | None, typer.Option(help="Of meters whose columns do not say: kW or kWh.")
+    ] = None,
+    meter_zone: Annotated[
+        str | None, typer.Option(help="Of stamps without one, as Europe/Berlin.")
+    ] = None,
+    meter_links: Annotated[
+        Path | None, typer.Option(help="CSV or Parquet: meter_id, port_id.")
+    ] = None,
+    users_column: Annotated[str | None, typer.Option(help="Number of users.")] = None,
+    users_per_point: Annotated[float | None, typer.Option(help="[-]")] = None,
     json_file: Annotated[
         Path | None,
         typer.Option("--json", help="Write the findings; - is standard output."),
@@ -95,17 +106,28 @@ def check(
     from rich.console import Console
 
     from gridsite.errors import DataError
+    from gridsite.feeder.meter_options import MeterOptions
     from gridsite.input_checks import as_json, check_inputs, check_study
     from gridsite.report.findings_page import write_findings_page
     from gridsite.report.tables import findings_table
 
     if Path(feeder).suffix.lower() == ".toml":
-        if profiles or roofs or users:
+        named = (profiles, roofs, users, meter_unit, meter_zone, meter_links)
+        if any(named) or users_column or users_per_point is not None:
             msg = "a study file names its profiles, roofs and users itself"
             raise ConfigError(msg)
         findings = check_study(feeder)
     else:
-        findings = check_inputs(feeder, profiles=profiles, roofs=roofs, users=users)
+        links = None if meter_links is None else str(meter_links)
+        meters = MeterOptions(unit=meter_unit, zone=meter_zone, links=links)
+        findings = check_inputs(
+            feeder,
+            profiles=profiles,
+            roofs=roofs,
+            users=users,
+            meter_options=meter_options(profiles, meters),
+            user_options=user_options(users, users_column, users_per_point),
+        )
     text = json.dumps(as_json(findings), indent=2, allow_nan=False)
     if json_file == Path("-"):
         print(text)

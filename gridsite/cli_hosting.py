@@ -266,7 +266,7 @@ def hosting(
         ambient=ambient,
         snapshot=steps is Steps.snapshot,
         profiles=profiles,
-        ica=ica is not None and steps not in (None, Steps.year),
+        ica=None if ica is None or steps in (None, Steps.year) else steps.value,
         battery=(battery_kwh, battery_kw),
         seed=None if phase is Phase.sampled else seed,
     )

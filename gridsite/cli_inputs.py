@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 Source = Annotated[Path, typer.Argument(help="The file.")]
 Id = Annotated[str | None, typer.Option(help="Column with the name of a building.")]
+Layer = Annotated[str | None, typer.Option(help="Of a file that holds several.")]
+Crs = Annotated[
+    str | None, typer.Option(help="Of a layer that names none, as EPSG:25832.")
+]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace earlier files of these names.")
 ]
@@ -40,16 +44,38 @@ def roofs(
         list[Path] | None, typer.Option(help="Layer of zones; repeat.")
     ] = None,
     distance: Annotated[float, typer.Option(help="To keep from zones. [m]")] = 0.0,
+    layer: Layer = None,
+    crs: Crs = None,
+    attributes: Annotated[
+        Path | None,
+        typer.Option(help="Table by building, or layer of points, with more columns."),
+    ] = None,
+    attributes_id: Annotated[
+        str, typer.Option(help="Column of that table with the building.")
+    ] = "building_id",
     overwrite: Overwrite = False,  # noqa: FBT002
 ) -> None:
     """Read, repair, measure and filter footprints; write candidates and a map."""
-    from gridsite.places import Exclusion, read_buildings, select_buildings
+    from gridsite.places import (
+        Exclusion,
+        merge_attributes,
+        read_buildings,
+        select_buildings,
+    )
     from gridsite.report.input_figures import roofs_figure
+    from gridsite.study.place_inputs import read_attributes
 
     picture = _free(out, (".parquet", ".gpkg", ".geojson"), overwrite=overwrite)
     buildings = read_buildings(
-        source, id_column=id_column, use_column=use_column, min_area_m2=min_area
+        _placed(source, layer, crs),
+        layer=layer if crs is None else None,
+        id_column=id_column,
+        use_column=use_column,
+        min_area_m2=min_area,
     )
+    if attributes is not None:
+        given = read_attributes(attributes)
+        buildings = merge_attributes(buildings, given, id_column=attributes_id)
     kept = select_buildings(
         buildings,
         uses=use,
@@ -142,6 +168,8 @@ def demand(
     cell: Annotated[str, typer.Option(help="h3 or square.")] = "h3",
     resolution: Annotated[int, typer.Option(help="Of h3.")] = 9,
     size_m: Annotated[float, typer.Option(help="Of squares. [m]")] = 250.0,
+    layer: Layer = None,
+    crs: Crs = None,
     overwrite: Overwrite = False,  # noqa: FBT002
 ) -> None:
     """Gather users into zones; write zones and a map."""
@@ -154,7 +182,10 @@ def demand(
     if (source is None) == (near is None):
         msg = "give either a file or --near LONGITUDE,LATITUDE,KM"
         raise ConfigError(msg)
-    given: Any = source if near is None else near_places(**_near(near))
+    if source is not None:
+        given: Any = _placed(source, layer, crs)
+    else:
+        given = near_places(**_near(str(near)))
     work = pd.DataFrame({"workload": ["all"], "it_kw_per_user": [it_kw_per_user]})
     found = read_demand(
         given,
@@ -163,6 +194,7 @@ def demand(
         users_per_point=users_per_point,
         share=share,
         hidden=hidden or [],
+        layer=layer if crs is None else None,
         cell=cell,
         resolution=resolution,
         size_m=size_m,
@@ -180,6 +212,25 @@ def demand(
     _write(zones, out)
     demand_figure(zones, column="users", unit="users", note=note).savefig(picture)
     _say(out, picture)
+
+
+def _placed(source: Path, layer: str | None, crs: str | None) -> Any:  # noqa: ANN401
+    """Return a file as it is, or its layer in the reference system that is given."""
+    from pyproj.exceptions import CRSError as UnknownCRS
+
+    from gridsite.places.layers import read_layer
+
+    if crs is None:
+        return source
+    table = read_layer(source, layer=layer)
+    if table.crs is not None:
+        msg = f"{source} is in {table.crs.name!r}: leave out --crs"
+        raise ConfigError(msg)
+    try:
+        return table.set_crs(crs)
+    except UnknownCRS as error:
+        msg = f"--crs {crs!r} is no reference system; give one as EPSG:25832"
+        raise ConfigError(msg) from error
 
 
 def _near(text: str) -> dict[str, Any]:

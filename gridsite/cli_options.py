@@ -54,7 +54,7 @@ def check_together(
     ambient: Path | None,
     snapshot: bool,
     profiles: Path | None,
-    ica: bool,
+    ica: str | None,
     battery: tuple[float, float | None],
     seed: int | None,
 ) -> None:
@@ -71,8 +71,8 @@ def check_together(
         ``--ambient`` and ``--profiles``.
     snapshot : bool
         Whether ``--steps snapshot`` is given.
-    ica : bool
-        Whether ``--ica`` stands beside steps that are not a year's.
+    ica : str or None
+        Steps that are not a year's and stand beside ``--ica``.
     battery : tuple of float
         ``--battery-kwh`` and ``--battery-kw``.
     seed : int or None
@@ -94,7 +94,7 @@ def check_together(
             raise ConfigError(msg)
     for wrong, text in (
         (snapshot and profiles is not None, "--steps snapshot takes no --profiles"),
-        (ica, "--ica takes its 576 hours from a whole year; leave out --steps"),
+        (ica is not None, f"--ica takes a whole year; leave out --steps {ica}"),
         (battery[1] is not None and not battery[0], "--battery-kw needs --battery-kwh"),
         (seed is not None, "--seed needs --phase sampled"),
     ):
@@ -237,6 +237,39 @@ def meter_options(profiles: Path | None, options: MeterOptions) -> MeterOptions 
         )
         raise ConfigError(msg)
     return options
+
+
+def user_options(
+    users: Path | None, column: str | None, per_point: float | None
+) -> dict[str, Any]:
+    """
+    Return how a layer of users is read.
+
+    Parameters
+    ----------
+    users : pathlib.Path or None
+        The layer.
+    column : str or None
+        Column with the number of users.
+    per_point : float or None
+        Users of every point. [-]
+
+    Returns
+    -------
+    dict
+        Options of `gridsite.places.place_checks.check_users`.
+
+    Raises
+    ------
+    ConfigError
+        If there is no layer.
+    """
+    given = {"users_column": column, "users_per_point": per_point}
+    given = {name: value for name, value in given.items() if value is not None}
+    if given and users is None:
+        msg = "--users-column and --users-per-point need --users"
+        raise ConfigError(msg)
+    return given
 
 
 def shares_of(text: str | None) -> list[float]:

@@ -22,6 +22,7 @@ from gridsite.config import (
     read_fleet_config,
 )
 from gridsite.errors import ConfigError, GridsiteError
+from gridsite.feeder.assumed_ratings import read_ratings
 from gridsite.fleet_folder import (
     Outcome,
     close_folder,
@@ -215,16 +216,22 @@ def _rate(config: FleetConfig, folder: Path, source: str) -> Results:
         chosen = config.model_copy(update={"profiles": profiles})
         return _study(chosen, folder).loads(feeder)
 
+    study, own = _study(config, folder), config.feeder
+    ratings = None if own.ratings is None else read_ratings(study.path(own.ratings))
     return rate_feeder(
         source,
         choose_loads=loads,
-        limits=_study(config, folder).limits,
+        limits=study.limits,
         power_factor=config.fleet.power_factor,
-        committed=_study(config, folder).committed(),
+        committed=study.committed(),
         committed_power_factor=config.committed.power_factor,
-        assume_line_a=config.fleet.assume_line_a,
+        ratings=ratings,
+        assume_line_a=own.assume_line_a,
+        crs=own.crs,
+        taps=study.taps(),
+        controls=own.controls,
         service_a=config.service.amps if config.service else None,
-        ageing=_study(config, folder).ambient(),
+        ageing=study.ambient(),
         **config.hosting.model_dump(),
     )
 

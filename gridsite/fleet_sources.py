@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+#: Files of a folder that are feeders each; of OpenDSS scripts only masters are.
+_FEEDER_FILES = (".json", ".xlsx", ".m", ".zip")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Source:
     """
@@ -86,13 +90,16 @@ def _files(name: str, folder: Path) -> list[Path]:
     if path.is_file():
         return [path]
     if path.is_dir():
-        files = [p for p in path.iterdir() if p.suffix.lower() in (".json", ".xlsx")]
+        files = [p for p in path.iterdir() if p.suffix.lower() in _FEEDER_FILES]
     else:
         names = glob.glob(name, root_dir=folder, recursive=True)  # noqa: PTH207 - absolute too
         files = [folder / name for name in names]
     files = sorted(p for p in files if p.is_file() and not p.name.startswith("."))
     if not files:
-        msg = f"fleet.feeders: {name!r} matches no feeder file from {folder}; mend it"
+        hint = "mend it"
+        if path.is_dir() and next(path.glob("**/*.dss"), None) is not None:
+            hint = 'name OpenDSS masters by a glob, as "circuits/*/Master.dss"'
+        msg = f"fleet.feeders: {name!r} matches no feeder file from {folder}; {hint}"
         raise ConfigError(msg)
     return files
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import geopandas as gpd
 import matplotlib.image
 import numpy as np
@@ -56,6 +58,76 @@ def test_roofs(call, folder):
     assert code == 2
     assert "--overwrite" in err
     assert call(*command, "--overwrite")[0] == 0
+
+
+def test_roofs_of_one_layer_without_a_reference_system(call, folder):
+    roofs = gpd.read_parquet(folder / "roofs.parquet").to_crs(25832)
+    bare, path = folder / "bare.gpkg", folder / "roofs.gpkg"
+    with pytest.warns(UserWarning, match="'crs' was not provided"):
+        roofs.set_crs(None, allow_override=True).to_file(bare, layer="roofs")
+    roofs.head(1).to_file(bare, layer="trees")
+    roofs.to_file(path)
+    names = roofs["building_id"]
+    table = pd.DataFrame({"building": names, "use": "shop", "floors": 2})
+    table.to_csv(folder / "uses.csv", index=False)
+    out = folder / "out.parquet"
+    code, _, err = call("roofs", bare, "--out", out)
+    assert code == 2
+    assert "trees" in err
+    layer = ("--layer", "roofs", "--crs", "EPSG:25832")
+    uses = ("--attributes", folder / "uses.csv", "--attributes-id", "building")
+    code, _, err = call("roofs", bare, *layer, *uses, "--out", out)
+    assert code == 0, err
+    found = gpd.read_parquet(out)
+    assert set(found["use"]) == {"shop"}
+    assert found.total_bounds == pytest.approx(roofs.to_crs(4326).total_bounds)
+    for wrong, word in ((path, "leave out --crs"), (bare, "no reference system")):
+        crs = "EPSG:25832" if wrong == path else "EPSG:1"
+        only = ("--layer", "roofs") if wrong == bare else ()
+        code, _, err = call(
+            "roofs", wrong, *only, "--crs", crs, "--out", out, "--overwrite"
+        )
+        assert code == 2
+        assert word in err
+
+
+def test_demand_of_one_layer(call, folder):
+    users = pd.read_csv(folder / "users.csv")
+    points = gpd.points_from_xy(users["lon"], users["lat"])
+    layer = gpd.GeoDataFrame(users, geometry=points)
+    for name in ("people", "other"):
+        with pytest.warns(UserWarning, match="'crs' was not provided"):
+            layer.to_file(folder / "users.gpkg", layer=name)
+    out = folder / "zones.parquet"
+    options = ("--layer", "people", "--crs", "EPSG:4326", "--users-per-point", "1")
+    code, _, err = call("demand", folder / "users.gpkg", *options, "--out", out)
+    assert code == 0, err
+    assert gpd.read_parquet(out)["users"].sum() == len(users)
+
+
+def test_check_reads_meters_and_users_as_it_is_told(call, folder):
+    net = folder / "net.json"
+    loads = pd.read_csv(folder / "loads.csv")
+    loads["time"] = pd.to_datetime(loads["time"], utc=True).dt.tz_localize(None)
+    loads.to_csv(folder / "bare.csv", index=False)
+    users = pd.read_csv(folder / "users.csv")[["lon", "lat"]]
+    users.to_csv(folder / "points.csv", index=False)
+    given = ("--profiles", folder / "bare.csv", "--users", folder / "points.csv")
+    told = ("--meter-zone", "UTC", "--meter-unit", "kW", "--json", "-")
+    code, _, err = call("check", net, *given, *told)
+    assert code == 2
+    assert "users_per_point" in err
+    one = ("--users-per-point", "1")
+    code, shown, err = call("check", net, *given, *told, *one)
+    assert code == 0, err
+    assert json.loads(shown)["counts"]["error"] == 0
+    code, shown, _ = call("check", net, *given, *one, "--json", "-")
+    assert code == 3
+    (error,) = [f for f in json.loads(shown)["findings"] if f["severity"] == "error"]
+    assert error["subject"] == "profiles"
+    code, _, err = call("check", net, "--users-per-point", "1")
+    assert code == 2
+    assert "need --users" in err
 
 
 def test_meters(call, folder):

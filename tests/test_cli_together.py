@@ -133,7 +133,10 @@ class TestUnits:
         (["--criteria", "voltage,ageing"], "needs --ambient"),
         (["--criteria", "source"], "needs --source-kva"),
         (["--criteria", "service"], "needs --service-a"),
-        (["--ica", "2026-01-31", "--steps", "576"], "takes its 576 hours from a whole"),
+        (
+            ["--ica", "2026-01-31", "--steps", "576"],
+            "takes a whole year; leave out --steps 576",
+        ),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(rate, options, text):

@@ -13,6 +13,7 @@ from functools import cache
 from pathlib import Path
 
 import geopandas as gpd
+import numpy as np
 import pandapower as pp
 import pandapower.networks as nw
 import pandas as pd
@@ -392,6 +393,41 @@ class TestSources:
             *names[1:3],
             *(f"grids/{name}.json" for name in ("b", "a", "deep/d")),
         ]
+
+    def test_a_folder_has_feeders_of_every_kind_but_scripts(self, tmp_path):
+        folder = write_fleet(tmp_path, "a.json").parent
+        for name in ("case.M", "model.zip", "Lines.dss"):
+            (folder / "grids" / name).write_text("", encoding="utf-8")
+        shown = {source.name for source in find_sources(["grids"], folder)}
+        assert shown == {"grids/a.json", "grids/case.M", "grids/model.zip"}
+        (folder / "dss" / "ckt").mkdir(parents=True)
+        (folder / "dss" / "ckt" / "Master.dss").write_text("", encoding="utf-8")
+        with pytest.raises(ConfigError, match="name OpenDSS masters by a glob"):
+            find_sources(["dss"], folder)
+
+    @pytest.mark.usefixtures("serial")
+    def test_ratings_are_those_of_the_table_feeder(self, tmp_path):
+        text = """
+[fleet]
+feeders = ["grids"]
+[feeder]
+ratings = "ratings.csv"
+assume_line_a = 99.0
+"""
+        path = write_fleet(tmp_path, "a.json", text=text)
+        net = pp.from_json(str(tmp_path / "grids" / "a.json"))
+        net.line["max_i_ka"] = np.nan
+        first, rest = net.line["name"].iloc[0], net.line["name"].iloc[1:]
+        pp.to_json(net, str(tmp_path / "grids" / "a.json"))
+        table = pd.DataFrame({"element": [first], "ampacity_a": [12.0]})
+        table.to_csv(tmp_path / "ratings.csv", index=False)
+        out = tmp_path / "out"
+        assert (run_fleet(path, out)["status"] == "rated").all()
+        elements = pd.read_parquet(out / "elements").set_index("element")
+        assert elements.loc[first, "rating"] == 12.0
+        assert (elements.loc[rest, "rating"] == 99.0).all()
+        manifest = json.loads((out / "manifest.json").read_text("utf-8"))
+        assert "ratings.csv" in manifest["inputs"]
 
     def test_hostile_names_stay_inside_the_folder(self, serial, tmp_path):
         out = tmp_path / "out"

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from gridsite.config.network import FeederSection
 from gridsite.config.study import RatingConfig, StudyConfig
-from gridsite.config.types import Positive, Section
+from gridsite.config.types import Section
 
 
 class FleetSection(Section):
@@ -16,13 +16,24 @@ class FleetSection(Section):
 
     feeders: Annotated[list[str], Field(min_length=1)]
     power_factor: Annotated[float, Field(ge=0.5, le=1.0)] = 0.98
-    assume_line_a: Positive | None = None
+
+
+class FleetFeederSection(FeederSection):
+    """Ratings and tap changers of every feeder; each is its own source."""
+
+    source: str = ""
 
 
 class FleetConfig(RatingConfig):
     """A fleet whose feeders are rated."""
 
     fleet: FleetSection
+    feeder: FleetFeederSection = FleetFeederSection()
+
+    def files(self) -> list[str]:
+        """Return the names of the files that are read, beside the feeders'."""
+        own = [self.feeder.ratings] if self.feeder.ratings else []
+        return [*super().files(), *own]
 
     @model_validator(mode="after")
     def _service_at_nominal_voltage(self) -> Self:
@@ -36,15 +47,12 @@ class FleetStudyConfig(StudyConfig):
     """A fleet of studies, each with its own feeder in place of ``feeder``."""
 
     fleet: FleetSection
-    feeder: FeederSection = FeederSection(source="")
+    feeder: FleetFeederSection = FleetFeederSection()
 
     @model_validator(mode="after")
     def _units_have_the_power_factor(self) -> Self:
         if "power_factor" in self.fleet.model_fields_set:
             msg = "fleet.power_factor: the units have one; remove it"
-            raise ValueError(msg)
-        if self.fleet.assume_line_a is not None:
-            msg = "fleet.assume_line_a: give feeder.assume_line_a where units are given"
             raise ValueError(msg)
         if self.hosting.envelope or self.hosting.analysis_date:
             msg = "hosting.envelope, hosting.analysis_date: a fleet writes neither"

@@ -156,8 +156,12 @@ def step_text(summary: Mapping[str, Any]) -> str:
     --------
     >>> step_text({"step_minutes": 60.0})
     'from steps of 60 minutes'
+    >>> step_text({"step_minutes": 60.0, "replay": {"steps": 1}})
+    'from one state of the loads'
     """
     minutes = summary.get("step_minutes")
+    if (summary.get("replay") or {}).get("steps") == 1:
+        return "from one state of the loads"
     return f"from steps of {minutes:g} minutes" if minutes else ""
 
 

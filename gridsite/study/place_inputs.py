@@ -146,7 +146,7 @@ def _all_buildings(section: BuildingsSection, path: GetPath) -> gpd.GeoDataFrame
     if section.attributes is not None:
         buildings = merge_attributes(
             buildings,
-            _attributes(path(section.attributes)),
+            read_attributes(path(section.attributes)),
             id_column=section.attributes_id,
         )
     return buildings
@@ -319,8 +319,20 @@ def read_table(path: Path) -> pd.DataFrame:
     return untrusted.read_table(path, text=True)
 
 
-def _attributes(path: Path) -> pd.DataFrame:
-    """Return a table by id, or a layer of points."""
+def read_attributes(path: Path) -> pd.DataFrame:
+    """
+    Read further columns of buildings.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        CSV or Parquet table by id, or a layer of points.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As `gridsite.places.merge_attributes` takes it.
+    """
     if path.suffix.lower() in {".csv", ".parquet"}:
         table = read_table(path)
         if "geometry" not in table:
