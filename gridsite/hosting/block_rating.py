@@ -299,7 +299,6 @@ class BlockRating:
         if not (hasattr(self, "envelope") and np.array_equal(self.chosen, chosen)):
             self.left_kw(chosen)
         self.envelope.cap_kw = cap
-        self.envelope.closed = None
         if self.closed is not None and self.closed.some[chosen].any():
             self.envelope.closed = self.closed.steps[chosen]
         return self.envelope

@@ -18,7 +18,7 @@ import numpy as np
 from gridsite.hosting.kernels import binding_load
 from gridsite.hosting.overtaking import overtaking
 from gridsite.hosting.phase_rows import unbalance_load
-from gridsite.hosting.search import largest_passing
+from gridsite.hosting.search import largest_passing, root_near
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -85,11 +85,11 @@ class Envelope:
         Linear estimate of the load at which each limit binds. [kW]
     cap_kw : numpy.ndarray, shape (n, n_step)
         Largest headroom at each step: the service, or the search cap. [kW]
-    closed : numpy.ndarray of bool, shape (n, n_step), optional
-        Steps without headroom, at which nothing is looked at.
 
     Attributes
     ----------
+    closed : numpy.ndarray of bool, shape (n, n_step), or None
+        Steps without headroom, at which nothing is looked at.
     grid_kw : numpy.ndarray, shape (n, n_step)
         What the grid leaves at each step, whatever the service. [kW]
     row : numpy.ndarray of int, shape (n, n_step)
@@ -102,11 +102,10 @@ class Envelope:
         port: Ints,
         linear: Floats,
         cap_kw: Floats,
-        closed: NDArray[np.bool_] | None = None,
     ) -> None:
         self.case: BaseCase = response.case
         self.response, self.port, self.cap_kw = response, port, cap_kw
-        self.closed = closed
+        self.closed: NDArray[np.bool_] | None = None
         self.grid_kw = np.full(cap_kw.shape, np.inf)
         self.row = np.full(cap_kw.shape, -1, dtype=np.int32)
         every, row = self._followed(linear)
@@ -155,7 +154,9 @@ class Envelope:
         marked = np.zeros(linear.shape, dtype=np.bool_)
         marked[-1] = case.limits.on("voltage change")
         if case.n_row:
-            steps = self._looked_at(np.unique(linear[:-1].argmin(axis=0)))
+            first = np.unique(linear[:-1].argmin(axis=0))
+            # limits that are broken at times are near at others
+            steps = self._looked_at(np.union1d(first, case.broken_rows))
             slack = self.response.row_slack[:, steps]
             least = self.response.row_slack.min(axis=1)
             with np.errstate(divide="ignore", invalid="ignore"):
@@ -320,19 +321,22 @@ class Envelope:
     def _search(self, load: Ints, row: Ints, step: Ints, guess: Floats) -> Floats:
         """Return the load at which one limit binds at one step, in AC. [kW]"""
         most = self.case.limits.search_cap_kw
-        near = guess < most
+        near = np.flatnonzero(guess < most)
         out = np.full(len(guess), np.nan)
-        if near.any():
+        port, step, row, kw = self.port[load[near]], step[near], row[near], guess[near]
+        kw, left = root_near(self.case, port, step, row, kw, _SEARCH_TOLERANCE_KW)
+        if len(left):
             found = largest_passing(
                 self.case,
-                self.port[load[near]],
-                step[near],
-                guess[near],
-                np.full(int(near.sum()), 2.0 * most),
+                port[left],
+                step[left],
+                guess[near[left]],
+                np.full(len(left), 2.0 * most),
                 _SEARCH_TOLERANCE_KW,
-                only=row[near],
+                only=row[left],
             )
-            out[near] = np.where(found.row >= 0, found.kw, np.nan)
+            kw[left] = np.where(found.row >= 0, found.kw, np.nan)
+        out[near] = np.where(kw < 2.0 * most, kw, np.nan)
         return out
 
     def include(self, load: Ints, row: Ints, step: Ints, kw: Floats) -> None:
@@ -422,7 +426,8 @@ class Envelope:
         Returns
         -------
         numpy.ndarray of bool, shape (n,)
-            Which failed: all headroom of these loads is lower by as much.
+            Which failed: a limit that was not followed is from here on, and all
+            headroom of these loads is lower by what is too high still.
         """
         slack, _ = self.case.evaluate(self.port[load], step, kw)
         failed: NDArray[np.bool_] = slack < 0.0
@@ -436,11 +441,16 @@ class Envelope:
                 kw[bad],
                 _SEARCH_TOLERANCE_KW,
             )
+            missed = self._missed(load[bad], found.row)
+            if len(missed):
+                self._follow(load[bad][missed], found.row[missed])
             most = np.zeros(len(self.port))
             solved = np.maximum(found.kw, firm_kw[bad])
-            np.maximum.at(most, load[bad], kw[bad] - solved)
-            self.grid_kw -= most[:, None]
             at = load[bad], step[bad]
+            # a limit followed only now is known from here on: no excess of others
+            excess = np.minimum(self.grid_kw[at], kw[bad]) - solved
+            np.maximum.at(most, load[bad], excess)
+            self.grid_kw -= most[:, None]
             self.grid_kw[at] = np.minimum(self.grid_kw[at], solved)
         return failed
 

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 _MAX_ITERATIONS = 80
 
+#: Secants before a search goes on with brackets.
+_SECANTS = 5
+
 
 @dataclass(frozen=True, kw_only=True)
 class Found:
@@ -75,9 +78,7 @@ def largest_passing(
         Loads and the limits that stop them.
     """
     n = len(port)
-    flow_tolerance = float(
-        np.clip(tolerance_kw / case.block.base_kva * 1e-4, 1e-14, 1e-9)
-    )
+    flow_tolerance = _flow_tolerance(case, tolerance_kw)
 
     def slack_at(which: Ints, kw: Floats) -> tuple[Floats, Ints]:
         rows = None if only is None else only[which]
@@ -119,6 +120,67 @@ def largest_passing(
         active = active[high[active] - low[active] > tolerance_kw]
     converged = capped | np.isfinite(g_high)
     return Found(kw=low, row=row, converged=converged)
+
+
+def root_near(
+    case: BaseCase,
+    port: Ints,
+    step: Ints,
+    row: Ints,
+    guess_kw: Floats,
+    tolerance_kw: float,
+) -> tuple[Floats, Ints]:
+    """
+    Return the load at which one limit binds, near a guess, by secants in AC.
+
+    Parameters
+    ----------
+    case : BaseCase
+        The block.
+    port, step, row : numpy.ndarray of int, shape (n,)
+        Where and when each load is added, and the limit.
+    guess_kw : numpy.ndarray, shape (n,)
+        First guess. [kW]
+    tolerance_kw : float
+        The last secant moves less than this. [kW]
+
+    Returns
+    -------
+    kw : numpy.ndarray, shape (n,)
+        Loads, half the tolerance below the root; NaN where a few secants do not find
+        it, or lead to where there is no power flow. [kW]
+    left : numpy.ndarray of int
+        The former, for brackets.
+    """
+    tolerance_pu = _flow_tolerance(case, tolerance_kw)
+    low, g_low = np.zeros(len(port)), case.base_slack(step, only=row)
+    kw = np.maximum(guess_kw, tolerance_kw)
+    active, dark = np.arange(len(port)), np.zeros(len(port), dtype=np.bool_)
+    for _ in range(_SECANTS):
+        now = kw[active]
+        g, _ = case.evaluate(
+            port[active], step[active], now, only=row[active],
+            tolerance_pu=tolerance_pu,
+        )  # fmt: skip
+        flows = np.isfinite(g)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            slope = (g - g_low[active]) / (now - low[active])
+            moved = np.where(flows, -g / slope, 0.0)
+        fits = flows & (slope < 0.0) & (now + moved > 0.0)
+        low[active], g_low[active] = now, g
+        kw[active] = np.where(fits, now + moved, np.nan)
+        dark[active[~flows]] = True
+        # what does not fall is left to brackets
+        active = active[fits & (np.abs(moved) > tolerance_kw)]
+        if not len(active):
+            break
+    kw[active] = np.nan
+    return kw - 0.5 * tolerance_kw, np.flatnonzero(np.isnan(kw) & ~dark)
+
+
+def _flow_tolerance(case: BaseCase, tolerance_kw: float) -> float:
+    """Return a tolerance of the power flow that does not show in a search. [pu]"""
+    return float(np.clip(tolerance_kw / case.block.base_kva * 1e-4, 1e-14, 1e-9))
 
 
 def _beyond(

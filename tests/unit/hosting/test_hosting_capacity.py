@@ -17,8 +17,10 @@ from gridsite.hosting.capacity import (
     hosting_capacity,
     own_connections,
 )
+from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import CRITERIA, Limits
+from gridsite.hosting.search import largest_passing
 
 TOLERANCE_KW = 0.01
 
@@ -751,3 +753,30 @@ def test_summary_counts_what_the_table_holds(village):
     assert out["buildings"] == 5
     assert out["status"] == {"ok": 4, "unrated": 1}
     assert out["firm_kw_sum_of_singles"] == pytest.approx(table["firm_kw"].sum())
+
+
+def test_envelope_beside_closed_steps_is_that_of_brute_force(village, tmp_path):
+    pytest.importorskip("h5netcdf")
+    feeder = read_feeder(village(load_mw=0.006))
+    loads = spiky(feeder, steps=1_500, high=2.5)
+    shape = np.random.default_rng(3).uniform(0.2, 1.9, (5, 1_500))
+    loads = dataclasses.replace(loads, p_shapes=shape, q_shapes=shape)
+    limits = Limits(criteria=("voltage",), voltage_min_pu=0.978)
+    path = tmp_path / "envelope.nc"
+    table = rate(feeder, loads, limits, envelope=path)
+    with read_envelope(path) as data:
+        kw = data["headroom_kw"].to_pandas().set_axis(data["building_id"].values)
+    case = GridCase(feeder, loads, limits).block(feeder.nodes["feeder_id"].max())
+    names = case.feeder.ports.index[case.block.ports]
+    near = ["house 1", "house 2", "house 3", "house 4"]
+    assert (table.loc[near, "firm_status"] == "none_base_violation").all()
+    for house, row in kw.iterrows():
+        port = np.full(1_500, names.get_loc(house))
+        step, cap = np.arange(1_500), np.full(1_500, 1e4)
+        truth = largest_passing(case, port, step, np.full(1_500, 9.0), cap, 1e-3).kw
+        closed = (case.broken & case.acts_on[: case.n_row, port[:1]]).any(axis=0)
+        truth[closed] = 0.0
+        assert 0.02 < closed.mean() < 0.9 or house == "house 5"
+        assert ((row.to_numpy() == 0.0) == closed).all()
+        assert (row - truth).max() <= 0.05
+        assert (row - truth).min() >= -0.3

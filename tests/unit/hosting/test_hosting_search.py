@@ -7,7 +7,7 @@ import pytest
 
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
-from gridsite.hosting.search import largest_passing
+from gridsite.hosting.search import largest_passing, root_near
 
 
 @pytest.fixture
@@ -116,3 +116,23 @@ def test_slack_without_added_load_is_what_a_power_flow_finds(
     solved, _ = case.evaluate(port[at], step[at], none[at], only=only[at])
     found = case.base_slack(step[at], only=only[at])
     np.testing.assert_allclose(found, solved, atol=1e-8)
+
+
+@pytest.mark.parametrize("off", [0.97, 1.0, 1.04])
+def test_secants_find_what_brackets_find(case, off):
+    count = len(case.block.ports)
+    port, step = np.repeat(np.arange(count), 6), np.tile(np.arange(6), count)
+    cap = np.full(len(port), 1e4)
+    known = largest_passing(case, port, step, np.full(len(port), 9.0), cap, 1e-4)
+    kw, left = root_near(case, port, step, known.row, off * known.kw, 1e-3)
+    assert not len(left)
+    np.testing.assert_allclose(kw, known.kw, atol=1e-3)
+
+
+def test_secants_say_where_there_is_no_power_flow(case):
+    port, step = np.zeros(1, int), np.zeros(1, int)
+    row = np.argmax(case.acts_on[: case.n_row, 0])[None]
+    far = np.array([1e7])  # no power flow
+    kw, left = root_near(case, port, step, row, far, 1e-3)
+    assert np.isnan(kw).all()
+    assert not len(left)
