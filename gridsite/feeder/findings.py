@@ -39,8 +39,12 @@ RATIO_SPREAD = 0.005
 #: Largest difference of filed results from the base case. [pu]
 RESULT_OFF_PU = 1e-3
 
-#: Smallest load, and largest below 1 kV. [kW]
-LOAD_KW = (1e-3, 1e4)
+#: Smallest load, and largest below 1 kV: what a large distribution transformer
+#: carries. [kW]
+LOAD_KW = (1e-3, 2.5e3)
+
+#: A vector group in the letters of IEC 60076-1, and its clock number, if any.
+VECTOR_GROUP = r"^[ydzi]n?[ydzi]n?(\d{0,2})$"
 
 #: Largest distance of a rated or nominal voltage from the other. [-]
 VOLTAGE_OFF = 0.1
@@ -121,6 +125,16 @@ CHECKS = {
         "note",
         "transformers have no vector group",
         "balanced results do without; fill it in before any single-phase study",
+    ),
+    "vector group unknown": (
+        "warning",
+        "transformers have a vector group that is none",
+        "name the windings, with a clock number or without: Dyn5, YNyn0, Yzn5",
+    ),
+    "vector group angle": (
+        "note",
+        "transformers have a clock number that is not their phase shift",
+        "set shift_degree to 30 degrees times the clock number; the shift counts",
     ),
     "tap type": (
         "note",

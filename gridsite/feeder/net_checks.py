@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from gridsite.feeder.findings import (
     RESULT_OFF_PU,
     SWAP_LINES,
     SWAP_SPREAD,
+    VECTOR_GROUP,
     VK_PERCENT,
     VOLTAGE_OFF,
     Finding,
@@ -184,7 +186,17 @@ def _transformers(net: Net) -> Iterator[Finding]:
     yield from flag("tap type", rows, bad & at.notna())
     bad = (at < _number(rows, "tap_min")) | (at > _number(rows, "tap_max"))
     yield from flag("tap position", rows, bad, "tap " + _shown(at, ""))
-    yield from flag("vector group", rows, _text(rows, "vector_group").eq(""))
+    group = _text(rows, "vector_group")
+    yield from flag("vector group", rows, group.eq(""))
+    clock = group.str.extract(VECTOR_GROUP, flags=re.IGNORECASE, expand=False)
+    two = _number(rows, "sn_mva").notna()  # of two windings
+    yield from flag(
+        "vector group unknown", rows, two & clock.isna() & (group != ""), group
+    )
+    turned = (pd.to_numeric(clock) * 30.0 - _number(rows, "shift_degree")) % 360.0
+    bad = turned.gt(1.0) & turned.lt(359.0)
+    shown = group + ", " + _shown(_number(rows, "shift_degree"), "degree")
+    yield from flag("vector group angle", rows, bad, shown)
     parts = [
         rows.assign(
             vk=_number(rows, f"vk_{winding}percent"),

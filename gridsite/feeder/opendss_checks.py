@@ -220,12 +220,15 @@ def _ampacity(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
 
 def _sizes(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
     """Find loads and lengths that look like slips of sign or unit."""
-    loads = [(f"load.{load.Name}", load.kW, load.kvar) for load in circuit.Loads]
-    rows = pd.DataFrame(loads, columns=["label", "kw", "kvar"])
-    rows = rows.astype({"kw": float, "kvar": float})
+    loads = [
+        (f"load.{load.Name}", load.kW, load.kvar, load.kV) for load in circuit.Loads
+    ]
+    rows = pd.DataFrame(loads, columns=["label", "kw", "kvar", "kv"])
+    rows = rows.astype({"kw": float, "kvar": float, "kv": float})
     size, shown = rows["kw"].abs(), rows["kw"].map("{:.6g} kW".format)
     yield from flag("negative load", rows, rows["kw"] < 0.0, shown)
-    bad = (size > LOAD_KW[1]) | ((size > 0.0) & (size < LOAD_KW[0]))
+    bad = (size > LOAD_KW[1]) & (rows["kv"] < 1.0)
+    bad |= (size > 0.0) & (size < LOAD_KW[0])
     yield from flag("load size", rows, bad, shown)
     shown += rows["kvar"].map(", {:.6g} kvar".format)
     yield from flag("power factor", rows, rows["kvar"].abs() > size, shown)
