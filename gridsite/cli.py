@@ -209,6 +209,7 @@ def explain(
     from gridsite.explain_run import explain_building
     from gridsite.report import explanation_figure, explanation_tables, read_results
     from gridsite.report.explanation import explanation_facts, figure_path
+    from gridsite.report.layers import plan_reasons
 
     results = read_results(folder)
     path = figure_path(folder, building) if out is None else figure_path(out)
@@ -216,7 +217,11 @@ def explain(
     drawn = {"limit": told.limit, "nodes": told.nodes, "elements": told.elements}
     kw = (told.firm_kw, told.above_kw)
     facts = explanation_facts(
-        row, reason=told.reason, time=told.time, summary=results.summary
+        row,
+        reason=told.reason,
+        time=told.time,
+        summary=results.summary,
+        in_plan=plan_reasons(results).get(building, ""),
     )
     console = Console()
     for table in explanation_tables(

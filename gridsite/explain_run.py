@@ -14,6 +14,7 @@ from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.candidate_ports import with_candidate_ports
 from gridsite.hosting.explain import Explanation, explain_capacity
 from gridsite.rating_case import repeated_case
+from gridsite.report.layers import plan_reasons
 from gridsite.results import input_hashes
 from gridsite.study import Study
 
@@ -100,6 +101,10 @@ def hosting_row(
     """
     hosting = results.hosting
     own = hosting[hosting["building_id"] == building_id]
+    told = plan_reasons(results).get(building_id)
+    if own.empty and told is not None:
+        msg = f"{building_id!r} was not rated; {told}"
+        raise ConfigError(msg)
     if own.empty:
         names = hosting["building_id"].unique().tolist()
         lower = {str(name).lower(): name for name in names}

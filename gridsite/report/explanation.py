@@ -323,6 +323,7 @@ def explanation_facts(
     reason: str,
     time: object,
     summary: Mapping[str, Any],
+    in_plan: str = "",
 ) -> dict[str, str]:
     """
     Return what a replayed value is, topic by topic.
@@ -337,6 +338,8 @@ def explanation_facts(
         The step; None where nothing was replayed.
     summary : mapping
         Summary of the run, for the length of a step.
+    in_plan : str, default ""
+        Why the building hosts units in the plan, or none.
 
     Returns
     -------
@@ -363,6 +366,7 @@ def explanation_facts(
         "step": when,
         "next limit": f"{second} (linear estimate)" if row["second_criterion"] else "",
         "assumed": assumed,
+        "in the plan": in_plan,
     }
 
 

@@ -67,6 +67,8 @@ class Results:
         period from which each stands (no contract).
     left_out : pandas.DataFrame, optional
         Buildings without a part in the run, with the reason (no contract).
+    reasons : pandas.DataFrame, optional
+        Why each building hosts units in the plan, or none (no contract).
     findings, profile_findings : pandas.DataFrame, optional
         What was found in the feeder and in meter readings (no contract).
     joint, joint_splits : pandas.DataFrame, optional
@@ -110,6 +112,7 @@ class Results:
     timeline: pd.DataFrame | None = None
     works: pd.DataFrame | None = None
     left_out: pd.DataFrame | None = None
+    reasons: pd.DataFrame | None = None
     findings: pd.DataFrame | None = None
     profile_findings: pd.DataFrame | None = None
     joint: pd.DataFrame | None = None

@@ -43,8 +43,9 @@ def _building_lines(row: dict[str, Any]) -> list[str]:
     """Return what is worth saying of one building."""
     place = f"{row['use']}, roof {quantity(row['roof_area_m2'], 'm²', 0)}"
     status = STATUS_TEXT[row["firm_status"]]
+    plan = f"in the plan: {row['in_plan']}" if row.get("in_plan") else ""
     if row["firm_status"] == "no_connection":
-        return [status, place]
+        return [line for line in (status, plan, place) if line]
     flexible = (
         f"flexible: {quantity(row['flexible_energy98_kw'], 'kW')} (98 % of energy), "
         f"{quantity(row['flexible_hours98_kw'], 'kW')} (98 % of hours)"
@@ -68,6 +69,8 @@ def _building_lines(row: dict[str, Any]) -> list[str]:
         lines.append("assumption: service size or profile")
     if row["count"]:
         lines += _unit_lines(row)
+    elif plan:
+        lines.append(plan)
     return [line for line in [*lines, place] if line]
 
 

@@ -86,8 +86,9 @@ def building_layer(results: Results) -> gpd.GeoDataFrame:
     -------
     geopandas.GeoDataFrame
         One row per building, in the order of ``buildings``: its use, roof and
-        geometry, the columns of ``hosting`` and of ``placed_units``. Buildings
-        without a connection have the status ``no_connection``.
+        geometry, the columns of ``hosting`` and of ``placed_units``, and ``in_plan``
+        (`plan_reasons`). Buildings without a connection have the status
+        ``no_connection``.
 
     Raises
     ------
@@ -120,7 +121,29 @@ def building_layer(results: Results) -> gpd.GeoDataFrame:
     units = placed_units(results)
     layer = layer.merge(units, left_on="building_id", right_index=True, how="left")
     layer["count"] = pd.to_numeric(layer["count"]).fillna(0).astype(int)
+    layer["in_plan"] = layer["building_id"].map(plan_reasons(results)).fillna("")
     return gpd.GeoDataFrame(layer, geometry="geometry", crs=results.buildings.crs)
+
+
+def plan_reasons(results: Results) -> dict[str, str]:
+    """
+    Return why each building hosts units in the plan, or none.
+
+    Parameters
+    ----------
+    results : Results
+        Tables of a run.
+
+    Returns
+    -------
+    dict of str to str
+        Outcome and reason in one text; empty for a run without a plan.
+    """
+    table = results.reasons
+    if table is None:
+        return {}
+    texts = table["outcome"] + ": " + table["reason"]
+    return dict(zip(table["building_id"], texts, strict=True))
 
 
 def real_time_workload(results: Results) -> str | None:

@@ -17,6 +17,7 @@ from gridsite.results import (
 )
 from gridsite.schemas import SCHEMA_VERSION
 from gridsite.study import strategies
+from gridsite.study.reasons import building_reasons
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -133,6 +134,7 @@ def collect(
         findings=findings,
         profile_findings=grid.profiles.findings,
         left_out=places.left_out if len(places.left_out) else None,
+        reasons=building_reasons(places, hosting, inputs, plan),
         hosting=hosting,
         elements=element_table(grid.feeder, replay),
         units=inputs.units,
