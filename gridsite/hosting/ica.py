@@ -152,7 +152,8 @@ def ica_table(
     value[broken], step[broken] = 0.0, bound[broken, None]
     known = (step == bound[:, None]) & (bound >= 0)[:, None]
     known |= broken[:, None]
-    step[(hosting["firm_status"] == "censored").to_numpy()] = -1
+    free = (hosting["flexible_status"] == "censored").to_numpy()
+    step[free[:, None] & (value > 0.0)] = -1
     return _table(hosting, hours, value, step, known, time, analysis_date)
 
 
