@@ -182,6 +182,9 @@ def demand(
     if (source is None) == (near is None):
         msg = "give either a file or --near LONGITUDE,LATITUDE,KM"
         raise ConfigError(msg)
+    if source is None and (layer or crs):
+        msg = "--near takes no --layer and no --crs"
+        raise ConfigError(msg)
     if source is not None:
         given: Any = _placed(source, layer, crs)
     else:

@@ -75,7 +75,12 @@ def rate_acting(grid: GridCase, settings: Settings, rate: Rate) -> pd.DataFrame:
         found = group["firm_status"].isin(["ok", "censored"])
         if feeder_id != "" and found.any():
             _let_act(grid, str(feeder_id), out, group.index[found], settings, headroom)
-    _flexible(grid, settings, out, headroom)
+    lost = _lost(tables)
+    _flexible(grid, settings, out, headroom, lost)
+    none = lost.index[lost.ne("")]
+    out.loc[none, "flexible_status"] = lost[none]
+    values = [c for c in out if str(c).startswith(("flexible_e", "flexible_h"))]
+    out.loc[none, values] = np.nan
     return out
 
 
@@ -133,6 +138,15 @@ def _least(tables: list[pd.DataFrame]) -> pd.DataFrame:
         every = pd.concat([t[column] for t in tables], axis=1)
         out[column] = every.agg(how, axis=1)
     out["steps_solved"] = out["steps_solved"].astype(int)
+    return out
+
+
+def _lost(tables: list[pd.DataFrame]) -> pd.Series[str]:
+    """Return why rows have no flexible capacity at some setting; empty where none."""
+    out = pd.Series("", index=tables[0].index, dtype=object)
+    for table in tables:
+        status = table["flexible_status"]
+        out = out.where(~status.isin(_ORDER[:-1]) | out.ne(""), status)
     return out
 
 
@@ -271,16 +285,20 @@ def _bisect(
 
 
 def _flexible(
-    grid: GridCase, settings: Settings, out: pd.DataFrame, headroom: pd.DataFrame
+    grid: GridCase,
+    settings: Settings,
+    out: pd.DataFrame,
+    headroom: pd.DataFrame,
+    lost: pd.Series[str],
 ) -> None:
     """Write flexible capacities from the headroom of all steps."""
-    closed = out["firm_status"] == "none_base_violation"
+    closed = (out["firm_status"] == "none_base_violation") & lost.eq("")
     open_at = headroom.loc[out.index].max(axis=1) > 0.0
     out.loc[closed & open_at, "flexible_status"] = "ok"
     out.loc[closed & ~open_at, "flexible_status"] = "none_base_violation"
     out.loc[closed & ~open_at, FLEXIBLE] = 0.0
     good = (out["flexible_status"] == "ok").to_numpy()
-    good &= (out["feeder_id"] != "").to_numpy()
+    good &= lost.eq("").to_numpy()
     censored = out["firm_status"] == "censored"
     for column in FLEXIBLE:
         out.loc[censored, column] = out.loc[censored, "firm_kw"]

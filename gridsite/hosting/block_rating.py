@@ -536,4 +536,5 @@ class BlockRating:
         """Say where nothing but the search cap limits the steps that are open."""
         free = headroom >= self.case.limits.search_cap_kw
         censored = closed.any(axis=1) & (closed | free).all(axis=1)
+        censored &= out["flexible_energy98_kw"][rows] > 0.0
         out["flexible_status"][rows[censored]] = "censored"

@@ -280,7 +280,8 @@ def _with_levels(out: pd.DataFrame, settings: Settings) -> pd.DataFrame:
             name = f"flexible_{kind}{level_name(level)}_kw"
             if name not in out:
                 out[name] = np.nan
-            out[name] = out[name].fillna(out["flexible_energy98_kw"])
+            kept = out[name].notna() & out["flexible_status"].isin(["ok", "censored"])
+            out[name] = out[name].where(kept, out["flexible_energy98_kw"])
     return out
 
 

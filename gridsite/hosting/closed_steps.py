@@ -127,7 +127,7 @@ def closed_by_base(case: BaseCase, port: Ints, acts: Bools | None = None) -> Clo
 
 
 def _worsened(case: BaseCase, row: int, port: Ints) -> Bools:
-    """Return at which steps loads that act on a broken limit break it further."""
+    """Return which broken steps loads may not use, as they break the limit further."""
     hit: Bools = np.broadcast_to(case.broken[row], (len(port), len(case.time)))
     # the unbalance that a load takes away comes back as it grows
     if row < case.n_voltage or row >= case.first_unbalance or not len(port):
@@ -139,8 +139,9 @@ def _worsened(case: BaseCase, row: int, port: Ints) -> Bools:
     drawn = (1 - 1j * case.tan_phi) / np.conj(case.port_voltage(v)[port])
     reach = -(matrix @ case.block.impedance[:, port])[0]
     harms = np.real(np.conj(now) * reach[:, None] * drawn) > 0.0
+    # a load that harms at some step breaks it anew at others, once it is large
     out = np.zeros(hit.shape, dtype=np.bool_)
-    out[:, step] = harms
+    out[:, step] = harms.any(axis=1)[:, None]
     return out
 
 

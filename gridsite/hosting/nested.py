@@ -69,10 +69,6 @@ _CAPPED_AT_ONCE = 256
 #: size, and by this, before it is searched for.
 _STEP_BACK, _STEP_BACK_KW = 1.5, 0.01
 
-#: How near the estimate of its own part's limits a search on the whole ends that
-#: they stop. [-]
-_OWN = 0.01
-
 
 @dataclass(frozen=True, kw_only=True)
 class _Capped:
@@ -376,6 +372,7 @@ class _SplitRating:
         left = [c.outside.headroom_kw[c.item, c.step] for c in batch]
         start_kw = np.concatenate(left)
         port_id = np.concatenate([self.port_id[self.at[c.part][c.item]] for c in batch])
+        own = [set(c.rating.case.rows["element"]) for c in batch]
         share = np.ones(len(row))
         for _, at, now, case in cases_at(self.grid, self.feeder_id, step):
             cap = case.limits.search_cap_kw
@@ -389,11 +386,10 @@ class _SplitRating:
                 self.settings.tolerance_kw,
             )
             factor = np.where(start > 0.0, found.kw / np.maximum(start, 1e-9), 1.0)
-            # stopped by a limit of its own, it tells nothing of those outside
-            near = found.kw >= most - np.maximum(
-                self.settings.tolerance_kw, _OWN * most
-            )
-            factor[near & (most < start)] = 1.0
+            # stopped by a limit of its own part, it tells nothing of those outside
+            names = case.rows["element"].to_numpy()[found.row]
+            inside = [name in own[owner[k]] for k, name in zip(at, names, strict=True)]
+            factor[np.array(inside) & (found.row >= 0) & (most < start)] = 1.0
             share[at] = factor
         order = np.lexsort((start_kw, row, owner))
         group = owner[order] * len(self.index) + row[order]
@@ -454,7 +450,9 @@ class _SplitRating:
 
     def _excess(self, at: Ints, cases: _Cases) -> float:
         """Return what cases leave of some of a part's headroom, as a share."""
-        ok = at[self.out["flexible_status"][at] == "ok"].tolist()
+        status = self.out["flexible_status"][at]
+        free = self.out["firm_status"][at] == "none_base_violation"
+        ok = at[(status == "ok") | (free & (status == "censored"))].tolist()
         rows = [row for row in ok if row in self.tight]
         picked = []
         for row in rows[:: max(1, len(rows) // _SAMPLED)]:

@@ -22,13 +22,12 @@ if TYPE_CHECKING:
     Bools = NDArray[np.bool_]
     Ints = NDArray[np.int64]
 
-#: Columns of flexible capacities, and of all capacities.
+#: Columns of flexible capacities.
 FLEXIBLE = [
     f"flexible_{kind}{level_name(level)}_kw"
     for level in LEVELS
     for kind in ("energy", "hours")
 ]
-VALUES = ["firm_kw", *FLEXIBLE]
 
 #: Columns that come with the connections.
 _GIVEN = ["building_id", "port_id", "feeder_id", "bus", "phases", "assumed"]
@@ -120,9 +119,9 @@ def rows_without_value(group: pd.DataFrame, status: str) -> pd.DataFrame:
 
 def open_rows(rows: Rows, at: Ints | slice = slice(None)) -> Bools:
     """
-    Return which rows hold a flexible capacity, or may still.
+    Return which rows hold a firm or a flexible capacity, or may still.
 
-    Firm capacity may be 0 there, by a limit that is broken at some step.
+    Firm capacity may be 0, by a limit that is broken at some step.
 
     Parameters
     ----------
@@ -136,14 +135,16 @@ def open_rows(rows: Rows, at: Ints | slice = slice(None)) -> Bools:
     numpy.ndarray of bool
         In that order.
     """
-    status = rows["flexible_status"][at]
-    found: Bools = (status == "ok") | (status == "censored")
+    found: Bools = np.zeros(len(rows["firm_status"][at]), dtype=np.bool_)
+    for column in ("firm_status", "flexible_status"):
+        status = rows[column][at]
+        found |= (status == "ok") | (status == "censored")
     return found
 
 
-def refuse_flexible(rows: Rows, at: Ints, status: str) -> None:
+def refuse_flexible(rows: Rows, at: Ints, status: str, kw: float = np.nan) -> None:
     """
-    Give rows a status, and no value, of flexible capacity alone.
+    Give rows a status, and one value, of flexible capacity alone.
 
     Parameters
     ----------
@@ -153,11 +154,15 @@ def refuse_flexible(rows: Rows, at: Ints, status: str) -> None:
         Which rows.
     status : str
         Of flexible capacity.
+    kw : float, optional
+        Value; none by default. [kW]
     """
     rows["flexible_status"][at] = status
-    for name in rows:
-        if name.startswith(("flexible_energy", "flexible_hours", "energy98_")):
-            rows[name][at] = np.nan if rows[name].dtype.kind == "f" else 0
+    for name, values in rows.items():
+        if name.startswith(("flexible_energy", "flexible_hours")):
+            values[at] = kw
+        elif name.startswith("energy98_"):
+            values[at] = np.nan if values.dtype.kind == "f" else 0
 
 
 def refuse(rows: Rows, at: Ints, status: str, kw: float) -> None:
@@ -175,9 +180,8 @@ def refuse(rows: Rows, at: Ints, status: str, kw: float) -> None:
     kw : float
         Value. [kW]
     """
-    rows["firm_status"][at] = rows["flexible_status"][at] = status
-    for name in VALUES:
-        rows[name][at] = kw
+    rows["firm_status"][at], rows["firm_kw"][at] = status, kw
+    refuse_flexible(rows, at, status, kw)
 
 
 def limit_names(

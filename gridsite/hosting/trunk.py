@@ -235,7 +235,7 @@ class Trunk:
             if not hit or not len(at):
                 continue
             firm = out["firm_status"][at] != "none_base_violation"
-            refuse_flexible(out, at[~firm], status)
+            refuse_flexible(out, at[~firm], status, kw)
             at = at[firm]
             refuse(out, at, status, kw)
             for name in ("limit_criterion", "limit_element", "limit_time"):

@@ -214,15 +214,22 @@ class Search:
     def _without_mip(self, prices: Prices) -> float:
         """Find a plan, and a better bound where the relaxation can prove it."""
         latest = self.began + _TREE_TIME * self.time_limit_s
-        counts = self.known.counts
-        if counts is not None:
-            counts = within_rows(self.relaxation, counts, end=latest)
+        warm = self.known.counts
+        if warm is not None:
+            warm = within_rows(self.relaxation, warm, end=latest)
+        if warm is not None and self.relaxation.short(warm).any():
+            warm = None
+        counts = warm
         if counts is None:
             counts = dive(self.relaxation, prices, end=latest)
         if counts is None:
             return prices.bound
         if not self._separable():
             self._good(counts, prices)
+            if warm is not None and np.isinf(self.upper):
+                counts = dive(self.relaxation, prices, end=latest)
+                if counts is not None:
+                    self._good(counts, prices)
             return prices.bound
         transport = Transport(self.reduced)
         now = time.perf_counter()

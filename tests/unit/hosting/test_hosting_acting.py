@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,13 +15,16 @@ from gridsite.errors import ConfigError
 from gridsite.feeder.acting_controls import let_controls_act
 from gridsite.feeder.profiles import constant_profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting import acting_rating
 from gridsite.hosting.ac_replay import replay_loads
 from gridsite.hosting.acting import ActingCase
 from gridsite.hosting.capacity import hosting_capacity
+from gridsite.hosting.flexible_rows import flexible_columns
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.settings import Settings
 from gridsite.results import control_summary
 
 if TYPE_CHECKING:
@@ -175,3 +179,34 @@ def test_a_feeder_without_controls_says_so() -> None:
     grid = GridCase(bare, loads, Limits(), controls="acting")
     assert control_summary(grid)["mode"] == "none"
     assert any("has none that act" in note for note in grid.notes)
+
+
+def two_settings(status_of_b):
+    """Return rows of two settings of a connection at a source, and its headroom."""
+    settings = Settings(power_factor=1.0, tolerance_kw=0.1, screen=True)
+    kw = np.concatenate([[5.0], np.full(99, 100.0), np.full(8_660, 6.0)])
+    parts = []
+    for at, status in ((slice(0, 100), "ok"), (slice(100, None), status_of_b)):
+        columns = flexible_columns(kw[None, at], 1.0, settings)
+        row = pd.DataFrame(columns).assign(
+            feeder_id="", firm_kw=kw[at].min(), firm_status="ok", flexible_status=status
+        )
+        parts.append(row.set_axis(["head"]))
+    grid = SimpleNamespace(profiles=SimpleNamespace(step_hours=1.0))
+    return grid, settings, parts, pd.DataFrame(kw[None], index=["head"])
+
+
+def test_flexible_capacity_at_a_source_is_that_of_all_settings():
+    grid, settings, parts, headroom = two_settings("ok")
+    out = parts[0].copy()  # the setting that allows least
+    acting_rating._flexible(grid, settings, out, headroom, acting_rating._lost(parts))
+    known = flexible_columns(headroom.to_numpy(), 1.0, settings)
+    for name, (kw,) in known.items():
+        assert out.loc["head", name] == kw
+    assert 6.0 < out.loc["head", "flexible_energy98_kw"] < 6.2
+
+
+def test_what_has_no_flexible_capacity_at_one_setting_has_none():
+    for status in ("unrated", "not_converged"):
+        *_, parts, _ = two_settings(status)
+        assert acting_rating._lost(parts).tolist() == [status]

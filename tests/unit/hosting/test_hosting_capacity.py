@@ -13,6 +13,7 @@ from gridsite.errors import BaseCaseError, ConfigError, DataError
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.capacity import (
+    _with_levels,
     capacity_summary,
     hosting_capacity,
     own_connections,
@@ -21,6 +22,7 @@ from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import CRITERIA, Limits
 from gridsite.hosting.search import largest_passing
+from gridsite.hosting.settings import Settings
 
 TOLERANCE_KW = 0.01
 
@@ -470,10 +472,27 @@ def test_load_that_relieves_at_noon_and_worsens_at_night_has_no_capacity(village
     assert case.broken.any(axis=0).tolist() == [False, True, True]
     noon, night = case.slack.min(axis=0)[1:]
     assert noon < night < 0.0  # noon is the deeper one
-    row = rate(feeder, loads).loc["house 4"]
+    row = rate(feeder, loads, levels=[0.5]).loc["house 4"]
     assert row["firm_status"] == "none_base_violation"
     assert row["firm_kw"] == 0.0
     assert row["limit_element"] == "L4"
+    # nor is noon open: beyond what it relieves, a load would overload the line again
+    assert row["flexible_hours50_kw"] == 0.0
+
+
+def test_other_levels_of_rows_without_a_value_are_those_of_the_usual_ones():
+    table = pd.DataFrame(
+        {
+            "flexible_status": ["ok", "none_base_violation", "unrated"],
+            "flexible_energy98_kw": [7.0, 0.0, np.nan],
+            "flexible_energy90_kw": [9.0, 55.0, 55.0],
+            "flexible_hours90_kw": [8.0, 55.0, 55.0],
+        }
+    )
+    settings = Settings(power_factor=1.0, tolerance_kw=0.1, screen=True, levels=(0.9,))
+    out = _with_levels(table, settings)
+    assert out["flexible_energy90_kw"].tolist()[:2] == [9.0, 0.0]
+    assert np.isnan(out["flexible_energy90_kw"].iloc[2])
 
 
 def test_high_voltage_in_the_base_case_does_not_stop_a_load(village):

@@ -288,7 +288,7 @@ def test_service_caps_every_part(town, town_profiles):
         "voltage change",
         "stations",
         "broken voltage in one leaf",
-        "broken line of the ring",
+        "broken line in one leaf",
         "broken HV/MV transformer",
     ],
 )
