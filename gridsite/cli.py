@@ -15,7 +15,14 @@ from typing import Annotated
 
 import typer
 
-from gridsite.cli_hosting import Out, Overwrite, hosting
+from gridsite.cli_hosting import (
+    MeterLinks,
+    MeterUnit,
+    MeterZone,
+    Out,
+    Overwrite,
+    hosting,
+)
 from gridsite.cli_inputs import demand, meters, roofs
 from gridsite.cli_options import meter_options, progress, user_options
 from gridsite.errors import ConfigError, GridsiteError
@@ -81,15 +88,9 @@ def check(
         Path | None, typer.Option(help="Footprints to check with it.")
     ] = None,
     users: Annotated[Path | None, typer.Option(help="Users to check with it.")] = None,
-    meter_unit: Annotated[
-        str | None, typer.Option(help="Of meters whose columns do not say: kW or kWh.")
-    ] = None,
-    meter_zone: Annotated[
-        str | None, typer.Option(help="Of stamps without one, as Europe/Berlin.")
-    ] = None,
-    meter_links: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet: meter_id, port_id.")
-    ] = None,
+    meter_unit: MeterUnit = None,
+    meter_zone: MeterZone = None,
+    meter_links: MeterLinks = None,
     users_column: Annotated[str | None, typer.Option(help="Number of users.")] = None,
     users_per_point: Annotated[float | None, typer.Option(help="[-]")] = None,
     json_file: Annotated[

@@ -29,6 +29,15 @@ Out = Annotated[Path, typer.Option("--out", help="Output folder.")]
 Overwrite = Annotated[
     bool, typer.Option("--overwrite", help="Replace an earlier output folder.")
 ]
+MeterUnit = Annotated[
+    str | None, typer.Option(help="Of meters whose columns do not say: kW or kWh.")
+]
+MeterZone = Annotated[
+    str | None, typer.Option(help="Of stamps without one, as Europe/Berlin.")
+]
+MeterLinks = Annotated[
+    Path | None, typer.Option(help="CSV or Parquet: meter_id, port_id.")
+]
 FeederName = Annotated[
     str,
     typer.Argument(
@@ -101,15 +110,9 @@ def hosting(
             "long: meter_id, time, kw or kwh."
         ),
     ] = None,
-    meter_unit: Annotated[
-        str | None, typer.Option(help="Of meters whose columns do not say: kW or kWh.")
-    ] = None,
-    meter_zone: Annotated[
-        str | None, typer.Option(help="Of stamps without one, as Europe/Berlin.")
-    ] = None,
-    meter_links: Annotated[
-        Path | None, typer.Option(help="CSV or Parquet: meter_id, port_id.")
-    ] = None,
+    meter_unit: MeterUnit = None,
+    meter_zone: MeterZone = None,
+    meter_links: MeterLinks = None,
     fill: Annotated[  # noqa: FBT002
         bool, typer.Option("--fill", help="Fill gaps in meters, and mark them.")
     ] = False,

@@ -68,7 +68,7 @@ def roofs(
     picture = _free(out, (".parquet", ".gpkg", ".geojson"), overwrite=overwrite)
     buildings = read_buildings(
         _placed(source, layer, crs),
-        layer=layer if crs is None else None,
+        layer=layer,
         id_column=id_column,
         use_column=use_column,
         min_area_m2=min_area,
@@ -197,7 +197,7 @@ def demand(
         users_per_point=users_per_point,
         share=share,
         hidden=hidden or [],
-        layer=layer if crs is None else None,
+        layer=layer,
         cell=cell,
         resolution=resolution,
         size_m=size_m,

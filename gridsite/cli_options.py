@@ -1,5 +1,5 @@
 """
-What the options of the verb ``hosting`` mean, and which of them go together.
+What options of ``hosting`` and ``check`` mean, and which of them go together.
 
 Heavy imports stand inside the functions.
 """

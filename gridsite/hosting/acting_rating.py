@@ -16,7 +16,7 @@ import pandas as pd
 
 from gridsite.hosting.acting import UNSETTLED, ActingCase, course_of
 from gridsite.hosting.flexible_rows import flexible_columns
-from gridsite.hosting.rows import FLEXIBLE
+from gridsite.hosting.rows import FLEXIBLE, flexible_columns_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,8 +79,7 @@ def rate_acting(grid: GridCase, settings: Settings, rate: Rate) -> pd.DataFrame:
     _flexible(grid, settings, out, headroom, lost)
     none = lost.index[lost.ne("")]
     out.loc[none, "flexible_status"] = lost[none]
-    values = [c for c in out if str(c).startswith(("flexible_e", "flexible_h"))]
-    out.loc[none, values] = np.nan
+    out.loc[none, flexible_columns_of(out)] = np.nan
     return out
 
 

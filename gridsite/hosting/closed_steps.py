@@ -73,11 +73,16 @@ def joined(*parts: Closed | None) -> Closed | None:
     Closed or None
         None where no part closes a step.
     """
-    found = [part for part in parts if part is not None and part.steps.any()]
-    if len(found) < 2:
-        return found[0] if found else None
-    first, rest = found[0], joined(*found[1:])
-    assert rest is not None  # noqa: S101
+    found = None
+    for part in parts:
+        if part is None or not part.steps.any():
+            continue
+        found = part if found is None else _both(found, part)
+    return found
+
+
+def _both(first: Closed, rest: Closed) -> Closed:
+    """Return the steps that either closes; the first names the limit where it can."""
     own = first.some
     return Closed(
         steps=first.steps | rest.steps,

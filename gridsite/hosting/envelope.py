@@ -97,11 +97,7 @@ class Envelope:
     """
 
     def __init__(
-        self,
-        response: Response,
-        port: Ints,
-        linear: Floats,
-        cap_kw: Floats,
+        self, response: Response, port: Ints, linear: Floats, cap_kw: Floats
     ) -> None:
         self.case: BaseCase = response.case
         self.response, self.port, self.cap_kw = response, port, cap_kw

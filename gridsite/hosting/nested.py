@@ -25,6 +25,7 @@ from gridsite.hosting.flexible import level_name
 from gridsite.hosting.near_cases import cases_at, parts_of, ports_of
 from gridsite.hosting.rows import (
     blank_rows,
+    flexible_columns_of,
     limit_names,
     name_limit,
     open_rows,
@@ -421,7 +422,7 @@ class _SplitRating:
         firm = out["firm_kw"]
         fell = np.where(filed > 0.0, firm / np.where(filed > 0.0, filed, 1.0), 1.0)
         fell = np.nan_to_num(np.minimum(fell, share), nan=1.0)
-        for name in [n for n in out if n.startswith(("flexible_e", "flexible_h"))]:
+        for name in flexible_columns_of(out):
             out[name] = np.maximum(out[name] * fell, firm)
         if self.settings.lower_envelope is not None:
             good = np.flatnonzero(out["flexible_status"] == "ok")

@@ -25,6 +25,7 @@ from gridsite.feeder.candidate_ports import (
     load_name,
     with_candidate_ports,
 )
+from gridsite.hosting.rows import flexible_columns_of
 from gridsite.schemas import check_table
 
 if TYPE_CHECKING:
@@ -365,8 +366,7 @@ def _keeping_service(table: pd.DataFrame) -> pd.DataFrame:
     service = filed.groupby("building_id")["service_headroom_kw"].min()
     most = table["building_id"].map(service).where(candidate)
     capped = candidate & (table["firm_kw"] > most)
-    levels = ("firm_kw", "flexible_energy", "flexible_hours")
-    values = [name for name in table if str(name).startswith(levels)]
+    values = ["firm_kw", *flexible_columns_of(table)]
     for column in values:
         table[column] = table[column].where(~(table[column] > most), most)
     for part in ("criterion", "element"):

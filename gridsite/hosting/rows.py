@@ -15,6 +15,8 @@ import pandas as pd
 from gridsite.hosting.flexible import LEVELS, level_name
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from numpy.typing import NDArray
 
     #: values by column, all of one length
@@ -142,6 +144,28 @@ def open_rows(rows: Rows, at: Ints | slice = slice(None)) -> Bools:
     return found
 
 
+def flexible_columns_of(columns: Iterable[Any]) -> list[str]:
+    """
+    Return the columns that hold flexible capacities, at whatever level.
+
+    Parameters
+    ----------
+    columns : iterable
+        Names of columns.
+
+    Returns
+    -------
+    list of str
+        In their order.
+
+    Examples
+    --------
+    >>> flexible_columns_of(["firm_kw", "flexible_status", "flexible_hours90_kw"])
+    ['flexible_hours90_kw']
+    """
+    return [c for c in columns if c.startswith(("flexible_energy", "flexible_hours"))]
+
+
 def refuse_flexible(rows: Rows, at: Ints, status: str, kw: float = np.nan) -> None:
     """
     Give rows a status, and one value, of flexible capacity alone.
@@ -158,11 +182,10 @@ def refuse_flexible(rows: Rows, at: Ints, status: str, kw: float = np.nan) -> No
         Value; none by default. [kW]
     """
     rows["flexible_status"][at] = status
-    for name, values in rows.items():
-        if name.startswith(("flexible_energy", "flexible_hours")):
-            values[at] = kw
-        elif name.startswith("energy98_"):
-            values[at] = np.nan if values.dtype.kind == "f" else 0
+    for name in flexible_columns_of(rows):
+        rows[name][at] = kw
+    for name in [name for name in rows if name.startswith("energy98_")]:
+        rows[name][at] = np.nan if rows[name].dtype.kind == "f" else 0
 
 
 def refuse(rows: Rows, at: Ints, status: str, kw: float) -> None:
