@@ -49,9 +49,13 @@ def threads_worth(values: int) -> Iterator[None]:
         nb.set_num_threads(before)
 
 
-@nb.njit(cache=True, fastmath={"contract", "nsz", "arcp", "reassoc"})
+@nb.njit(cache=True)
 def _substitute(lp, li, lr, lm, up, ui, ur, um, dr, dm, xr, xi):
-    """Solve L U x = b in place; b and x are (n, width), real and imaginary apart."""
+    """
+    Solve L U x = b in place; b and x are (n, width), real and imaginary apart.
+
+    Without fast mathematics: a state comes out the same wherever it stands in a batch.
+    """
     n, width = xr.shape
     for j in range(n):
         for p in range(lp[j], lp[j + 1]):
