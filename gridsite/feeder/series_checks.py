@@ -59,11 +59,14 @@ def _index(names: Ids) -> pd.Index[str]:
 
 def _check_ids(ids: pd.Index[str]) -> None:
     """Refuse port ids that are not text or not unique."""
-    kind = pd.Series(ids).map(lambda name: isinstance(name, str)).to_numpy(dtype=bool)
-    bad = list(ids[~kind]) or list(ids[ids.duplicated()])
-    if bad:
-        msg = f"port ids must be text and unique, {len(bad)} are not: {bad[:3]}"
-        raise DataError(msg)
+    text = pd.api.types.infer_dtype(ids, skipna=False) in ("string", "empty")
+    if text and ids.is_unique:
+        return
+    names: list[Any] = list(ids)
+    bad = [name for name in names if not isinstance(name, str)]
+    bad = bad or list(ids[ids.duplicated()])
+    msg = f"port ids must be text and unique, {len(bad)} are not: {bad[:3]}"
+    raise DataError(msg)
 
 
 def _refuse_missing(names: pd.Index[str], what: str) -> None:

@@ -24,8 +24,8 @@ from gridsite.errors import BaseCaseError
 from gridsite.feeder.kernels import fill_phasors, fill_slack, threads_worth
 from gridsite.feeder.powerflow import Block, block_states
 from gridsite.hosting.base_figures import BaseFigures
-from gridsite.hosting.kernels import least_slack
 from gridsite.hosting.phase_rows import phase_rows
+from gridsite.hosting.slack_kernels import least_slack, slack_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -419,8 +419,10 @@ class BaseCase:
         """
         width = max(64, _EVALUATE_VALUES // max(len(self.block.nodes), 1))
         slack, row = np.empty(len(port)), np.empty(len(port), dtype=np.int64)
+        # states that are solved together should take as many iterations
+        order = np.argsort(added_kw)
         for first in range(0, len(port), width):
-            at = slice(first, first + width)
+            at = order[first : first + width]
             solution = self.block.solve(
                 self.states,
                 step[at],
@@ -471,33 +473,34 @@ class BaseCase:
         self, v: NDArray[np.complex128], port: Ints, step: Ints, only: Ints | None
     ) -> tuple[Floats, Ints]:
         """Return the least slack over size of each state, and its row."""
-        least = np.empty(len(step))
-        which = np.empty(len(step), dtype=np.int64)
-        every = np.full(len(step), -1) if only is None else only
+        least, which = np.empty(len(step)), np.empty(len(step), dtype=np.int64)
+        rows = (
+            v,
+            self.limited,
+            self.v_min,
+            self.upper_y.indptr,
+            self.upper_y.indices,
+            self.upper_y.data,
+            self.upper_source,
+            self.drive,
+            self.upper_limit,
+            *self._positive,
+            self.scale,
+            self.broken,
+        )
         with threads_worth(v.size):
-            least_slack(
-                v,
-                self.limited,
-                self.v_min,
-                self.upper_y.indptr,
-                self.upper_y.indices,
-                self.upper_y.data,
-                self.upper_source,
-                self.drive,
-                self.upper_limit,
-                *self._positive,
-                self.scale,
-                self.broken,
-                step,
-                every,
-                least,
-                which,
-            )
+            if only is None:
+                breaks = np.isin(np.arange(self.n_row), self.broken_rows)
+                least_slack(*rows, breaks, step, least, which)
+            else:
+                slack_of(*rows, step, only, least)
+                which[:] = np.where(least < np.inf, only, -1)
         if self.limits.on("voltage change"):
             change = self.limits.voltage_change_pu
             fall = self.block.voltage_fall(port, self.v, v, step)
             own = (change - fall) / change
-            wanted = (every < 0) | (every == self.n_row)
-            first = wanted & ~(own >= least)
+            first = ~(own >= least)
+            if only is not None:
+                first &= only == self.n_row
             least[first], which[first] = own[first], self.n_row
         return least, which

@@ -3,8 +3,9 @@ Headroom of each load at every step, and the flexible capacities it allows.
 
 The load at which a limit binds is computed for every step from the second-order
 response of the block (`gridsite.hosting.response`), for each limit that may bind
-first. AC searches at some steps, from the tightest to the loosest, give what the
-formula leaves out, as a factor that is interpolated between them. Of the steps
+first. AC searches at some steps, from the tightest to the loosest at which a limit
+is the first or near, give what the formula leaves out, as a factor that is
+interpolated between them. Of the steps
 that reported values curtail, the lowest and a random sample are confirmed in AC
 power flow, and the largest excess found is taken off the rest.
 """
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridsite.hosting.kernels import binding_load
+from gridsite.hosting.envelope_kernels import binding_load, lower_to, spread_steps
 from gridsite.hosting.overtaking import overtaking
 from gridsite.hosting.phase_rows import unbalance_load
 from gridsite.hosting.search import largest_passing, root_near
@@ -30,10 +31,11 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
 
 #: Shares of the steps, from the tightest on, at which AC searches calibrate.
-_CALIBRATED_AT = (0.0, 0.003, 0.02, 0.08, 0.3, 0.65, 1.0)
+_CALIBRATED_AT = (0.0, 0.01, 0.08, 0.4, 1.0)
 
-#: Steps that are ranked to choose those, at least.
-_RANKED = 2_000
+#: A limit calibrates where it leaves at most this multiple of what the first leaves;
+#: of these steps so many are ranked.
+_BINDING, _RANKED = 1.4, 500
 
 #: Limits further behind the first than this are not followed: by linear estimate,
 #: and by the second-order one at the steps looked at. [-]
@@ -60,15 +62,6 @@ _CONFIRMED_LOWEST, _CONFIRMED_RANDOM = 8, 10
 #: Steps of each load, drawn at random, at which the true headroom is searched to
 #: report the estimate's signed error, and the width of that search. [kW]
 _MEASURED, _MEASURED_TOLERANCE_KW = 2, 2e-3
-
-
-def _step_of_rank(values: Floats, rank: Ints) -> Ints:
-    """Return steps of about some ranks of their values; rank 0 is exact."""
-    stride = max(1, len(values) // _RANKED)
-    some = rank // stride
-    step: Ints = np.argpartition(values[::stride], np.unique(some))[some] * stride
-    step[rank == 0] = values.argmin()
-    return step
 
 
 class Envelope:
@@ -214,11 +207,8 @@ class Envelope:
         every = np.arange(len(self.case.time))
         estimate = self._binding(load, row, every)
         estimate *= self.case.block.base_kva
-        self._calibrate(estimate, load, row)
-        for i, (k, r) in enumerate(zip(load, row, strict=True)):
-            lower = estimate[i] < self.grid_kw[k]
-            self.grid_kw[k, lower] = estimate[i, lower]
-            self.row[k, lower] = r
+        at_kw, factor = self._calibration(estimate, load, row)
+        lower_to(estimate, load, row, at_kw, factor, self.grid_kw, self.row)
 
     def _binding(self, load: Ints, row: Ints, steps: Ints) -> Floats:
         """Return the load at which each limit binds, to second order. [pu]"""
@@ -286,33 +276,33 @@ class Envelope:
         )
         return out
 
-    def _calibrate(self, estimate: Floats, load: Ints, row: Ints) -> None:
-        """Scale estimates by what AC searches at some steps find."""
-        last = np.isfinite(estimate).sum(axis=1) - 1
-        kept = np.flatnonzero(last >= 0)
-        if not len(kept):
-            return
+    def _calibration(
+        self, estimate: Floats, load: Ints, row: Ints
+    ) -> tuple[Floats, Floats]:
+        """
+        Return what AC searches at some steps make of estimates.
+
+        Of each pair, ascending estimates, where it binds first or almost, and the
+        factor at each. [kW], [-]
+        """
+        step = np.empty((len(load), min(len(_CALIBRATED_AT), estimate.shape[1])), int)
         share = np.array(_CALIBRATED_AT)
-        if estimate.shape[1] < len(share):  # each of few steps once
-            share = np.linspace(0.0, 1.0, estimate.shape[1])
-        place = np.rint(share * last[kept, None]).astype(np.int64)
-        step = np.stack(
-            [
-                _step_of_rank(estimate[at], want)
-                for at, want in zip(kept, place, strict=True)
-            ]
-        )
-        guess = np.take_along_axis(estimate[kept], step, axis=1)
-        which = np.repeat(kept, len(share))
-        found = self._search(load[which], row[which], step.ravel(), guess.ravel())
-        found = found.reshape(guess.shape)
+        if step.shape[1] < len(share):  # each of few steps once
+            share = np.linspace(0.0, 1.0, step.shape[1])
+        spread_steps(estimate, load, self.grid_kw, _BINDING, _RANKED, share, step)
+        guess = np.take_along_axis(estimate, np.maximum(step, 0), axis=1)
+        i, j = np.nonzero(step >= 0)
+        found = np.full(guess.shape, np.nan)
+        found[i, j] = self._search(load[i], row[i], step[i, j], guess[i, j])
         usable = np.isfinite(found) & (guess > _SEARCH_TOLERANCE_KW)
-        factor = np.where(usable, found / np.where(usable, guess, 1.0), np.nan)
-        for i, at in enumerate(kept):
-            good = usable[i]
-            if good.any():
-                line = estimate[at]
-                line *= np.interp(line, guess[i, good], factor[i, good])
+        factor = np.divide(found, guess, where=usable, out=np.ones(guess.shape))
+        # what was not found is held by the one before, or by the first
+        held = np.maximum.accumulate(
+            np.where(usable, np.arange(len(share)), -1), axis=1
+        )
+        held = np.where(held < 0, usable.argmax(axis=1)[:, None], held)
+        at_kw = np.take_along_axis(guess, held, axis=1)
+        return at_kw, np.take_along_axis(factor, held, axis=1)
 
     def _search(self, load: Ints, row: Ints, step: Ints, guess: Floats) -> Floats:
         """Return the load at which one limit binds at one step, in AC. [kW]"""

@@ -23,7 +23,7 @@ import pandas as pd
 
 from gridsite.hosting.ac_replay import plan_voltages
 from gridsite.hosting.acting import plan_cases
-from gridsite.hosting.kernels import drop_implied
+from gridsite.hosting.screening_kernels import drop_implied
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gridsite.hosting.kernels import nearest
+from gridsite.hosting.envelope_kernels import nearest
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -30,11 +30,11 @@ itself: :math:`M` takes :math:`1 - \tfrac n2` of its power, and :math:`Z_{kk}` g
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gridsite.hosting.kernels import weigh_ports
+from gridsite.hosting.screening_kernels import weigh_ports
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -303,4 +303,6 @@ def _modes(series: Complex) -> tuple[Complex, Complex]:
     if few:
         mix = some @ mix / np.sqrt(size[kept])
     # small corrections: single precision holds them to 1e-7 of themselves
-    return mix, (np.conj(mix.T) @ series).astype(np.complex64)
+    single: Any = series.astype(np.complex64)
+    course: Complex = np.conj(mix.T).astype(np.complex64) @ single
+    return mix, course

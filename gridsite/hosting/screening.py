@@ -35,7 +35,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gridsite.hosting.kernels import may_bind
+from gridsite.hosting.screening_kernels import may_bind
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

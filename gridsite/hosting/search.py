@@ -17,8 +17,9 @@ if TYPE_CHECKING:
 
 _MAX_ITERATIONS = 80
 
-#: Secants before a search goes on with brackets.
-_SECANTS = 5
+#: Secants before a search goes on with brackets, and the share of the tolerance that
+#: the last is expected to miss the root by.
+_SECANTS, _SECANT_ERROR = 5, 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +143,7 @@ def root_near(
     guess_kw : numpy.ndarray, shape (n,)
         First guess. [kW]
     tolerance_kw : float
-        The last secant moves less than this. [kW]
+        The last secant is expected to miss the root by a quarter of it. [kW]
 
     Returns
     -------
@@ -157,21 +158,23 @@ def root_near(
     kw = np.maximum(guess_kw, tolerance_kw)
     active, dark = np.arange(len(port)), np.zeros(len(port), dtype=np.bool_)
     for _ in range(_SECANTS):
-        now = kw[active]
+        now, last = kw[active], low[active]
         g, _ = case.evaluate(
             port[active], step[active], now, only=row[active],
             tolerance_pu=tolerance_pu,
         )  # fmt: skip
         flows = np.isfinite(g)
         with np.errstate(invalid="ignore", divide="ignore"):
-            slope = (g - g_low[active]) / (now - low[active])
+            slope = (g - g_low[active]) / (now - last)
             moved = np.where(flows, -g / slope, 0.0)
         fits = flows & (slope < 0.0) & (now + moved > 0.0)
         low[active], g_low[active] = now, g
         kw[active] = np.where(fits, now + moved, np.nan)
         dark[active[~flows]] = True
+        # a secant errs by the product of the last two moves over the load, or so;
         # what does not fall is left to brackets
-        active = active[fits & (np.abs(moved) > tolerance_kw)]
+        error = np.abs(moved) * np.abs(now - last) / np.maximum(now, tolerance_kw)
+        active = active[fits & (error > _SECANT_ERROR * tolerance_kw)]
         if not len(active):
             break
     kw[active] = np.nan

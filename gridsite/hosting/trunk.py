@@ -19,12 +19,12 @@ from gridsite.hosting.closed_steps import Closed, closed_by_base
 from gridsite.hosting.flexible import energy_rating
 from gridsite.hosting.rows import blank_rows, open_rows, refuse, refuse_flexible
 from gridsite.hosting.settings import Outside, Settings
+from gridsite.hosting.slack_kernels import least_share
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gridsite.feeder.split import Split
-    from gridsite.hosting.base_case import BaseCase
     from gridsite.hosting.grid_case import GridCase
     from gridsite.hosting.rows import Rows
 
@@ -88,14 +88,12 @@ def reach_of(rating: BlockRating) -> Reach:
     # relative changes of all voltages stay below gain x the fall (see `Screen`)
     gain = 1.0 / np.maximum(1.0 - 1.3 * screen.kappa_step, 1e-3)
     n = case.n_voltage
-    slack = response.row_slack
-    with np.errstate(divide="ignore"):
-        room = slack[n:] / np.maximum(_phasor_sizes(case), 1e-12)
-    every = np.concatenate([slack[:n], room]) / gain
-    spare = every.min(axis=0, initial=np.inf)
-    row = int(every.min(axis=1).argmin()) if len(every) else -1
+    spare, first_row = np.empty(len(gain)), np.empty(len(gain), dtype=np.int64)
+    sizes = np.abs(case.phasors_of(np.arange(case.first_unbalance, case.n_row)))
+    least_share(response.row_slack, case.upper_limit, sizes, gain, spare, first_row)
+    row = int(first_row[spare.argmin()]) if case.n_row else -1
     names = case.rows[["criterion", "element"]]
-    first = tuple(names.iloc[row].astype(str)) if len(every) else ("", "")
+    first = tuple(names.iloc[row].astype(str)) if case.n_row else ("", "")
     hit, deepest = case.broken[:n], ("", 0)
     if hit.any():
         lowest = np.where(hit, case.slack[:n], 0.0).argmin()
@@ -107,15 +105,6 @@ def reach_of(rating: BlockRating) -> Reach:
         broken=np.asarray(hit.any(axis=0)),
         deepest=deepest,
     )
-
-
-def _phasor_sizes(case: BaseCase) -> Floats:
-    """Return the base-case size of what each upper limit limits. [pu]"""
-    n = case.n_voltage
-    size: Floats = case.upper_limit[:, None] - case.slack[n:]
-    ratio = np.arange(case.first_unbalance, case.n_row)
-    size[ratio - n] = np.abs(case.phasors_of(ratio))
-    return size
 
 
 class Trunk:

@@ -19,7 +19,6 @@ References
 
 # numba types what it compiles
 # mypy: disable-error-code="no-untyped-def"
-# ruff: noqa: ANN001, ANN202
 
 from __future__ import annotations
 
@@ -372,7 +371,7 @@ def _cover(flows, options, hard, work):
 
 
 @nb.njit(cache=True)
-def evaluate(flows, need, price, options, hard, work):  # noqa: ANN201
+def evaluate(flows, need, price, options, hard, work):
     """
     Solve every pool at given prices.
 
@@ -485,7 +484,7 @@ def _without(m, a, rent, options):
 
 
 @nb.njit(cache=True)
-def admissible(flows, need, price, options, capacity_price, slack, work, least, most):  # noqa: ANN201
+def admissible(flows, need, price, options, capacity_price, slack, work, least, most):
     """
     Find the counts that no plan better than the bound plus ``slack`` leaves.
 
