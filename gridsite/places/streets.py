@@ -6,20 +6,20 @@ A building is therefore led to the nearest *joint* (end of a street line) rather
 to the nearest line, and takes the transformer that most lines at this joint have;
 where no joint is within ``JOINT_SLACK_M`` beyond the nearest line, that line decides.
 
-Lines have their transformer from a column, or it is traced: ends within ``join_m`` of
-one another are joined, and each line goes to the transformer that is nearest along
-the lines. Normally open sections must then be marked: a drawing does not show where
-a loop is open, and without that the middle of a loop is a guess. The guess is good
-where any other transformer is much farther along the lines, so that the lead
-:math:`s`, how much farther it is, limits the confidence of a traced match.
+Lines have their transformer from a column, or it is traced. Where open sections are
+marked, ends within ``join_m`` of one another are joined and each line goes to the
+transformer that is nearest along the lines. Where none is marked, the openings of loops
+are guessed (`gridsite.places.loops`): a drawing does not show them.
 
 With :math:`d_1` the distance to the lines of the transformer found, :math:`d_2` to
 those of any other and :math:`g = \max(0, d_2 - d_1)`, the confidence is
 :math:`(1 - d_1 / d_{max}) \, g / (g + 12\,\mathrm{m})`: below one half wherever
-another transformer's street is less than 12 m farther. For a traced match it is at
-most :math:`s / (s + 200\,\mathrm{m})`: below one half wherever another transformer
-is less than 200 m farther along the lines. It orders the matches for review; it is
-not a probability.
+another transformer's street is less than 12 m farther. Along lines with open sections
+marked it is at most :math:`s / (s + 200\,\mathrm{m})`, :math:`s` being how much
+farther along them the next transformer is. With guessed openings it is at most
+:math:`0.05 / (0.05 + q)`, :math:`q` being the share of guesses with other
+resistances and loads that disagree: below one half where more than one in twenty do. It
+orders the matches for review; it is not a probability.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ from scipy.spatial import KDTree
 from gridsite.errors import ConfigError, DataError
 from gridsite.places.columns import text_labels, unique_labels
 from gridsite.places.layers import lonlat, metric_crs
+from gridsite.places.loops import JOINT_M, line_ends, looped_lines
 
 if TYPE_CHECKING:
     import geopandas as gpd
@@ -50,14 +51,14 @@ LOGGER = logging.getLogger(__name__)
 #: A joint is preferred to the nearest line up to this much farther away. [m]
 JOINT_SLACK_M = 10.0
 
-#: Line ends closer than this are one joint. [m]
-JOINT_M = 0.5
-
 #: Margin to the next transformer's street at which the confidence is one half. [m]
 HALF_M = 12.0
 
 #: Lead to the next transformer along traced lines at which it is one half. [m]
 HALF_LEAD_M = 200.0
+
+#: Share of the guesses of openings that disagree at which it is one half.
+HALF_SHARE = 0.05
 
 
 def street_transformers(
@@ -85,6 +86,7 @@ def street_transformers(
         Points with ``transformer``, to trace from where there is no label column.
     open_column : str, optional
         Column of ``lines``, true where a section is open at an end: it is not traced.
+        Without it, the openings of loops are guessed.
     join_m : float, default 10.0
         Largest distance between ends that are joined in tracing. [m]
     max_distance_m : float, default 120.0
@@ -121,17 +123,20 @@ def street_transformers(
             raise ConfigError(msg)
     names = unique_labels(buildings, "building_id", "buildings")
     houses, streets, stations = _projected(buildings, lines, transformers)
-    rows = lines.loc[streets.index]
+    rows, shapes = lines.loc[streets.index], streets.to_numpy()
     if label_column is not None:
-        labels, lead = _labels(rows, label_column), np.full(len(rows), np.inf)
+        labels, most = _labels(rows, label_column), np.ones(len(rows))
     elif transformers is not None and stations is not None:
-        shut = _open(rows, open_column)
         label = unique_labels(transformers, "transformer", "transformers").to_numpy()
-        labels, lead = _traced(streets.to_numpy(), shut, stations, label, join_m)
+        if open_column is None:
+            shapes, labels, most = _guessed(shapes, stations, label, houses, join_m)
+        else:
+            shut = _open(rows, open_column)
+            labels, most = _traced(shapes, shut, stations, label, join_m)
     else:
         msg = "give label_column (the transformer of each line) or transformers"
         raise ConfigError(msg)
-    table = _matched(houses, streets.to_numpy(), labels, lead, max_distance_m)
+    table = _matched(houses, shapes, labels, most, max_distance_m)
     table.insert(0, "building_id", names.to_numpy())
     table.insert(2, "method", "street_label" if label_column else "street_trace")
     missed = int((table["transformer"] == "").sum())
@@ -175,17 +180,29 @@ def _labels(rows: gpd.GeoDataFrame, column: str) -> NDArray[np.object_]:
     return found
 
 
-def _open(rows: gpd.GeoDataFrame, column: str | None) -> NDArray[np.bool_]:
-    if column is None:
-        LOGGER.warning(
-            "no line is marked open: in a looped network the middle of each loop is "
-            "given to the nearer transformer, which may not feed it"
-        )
-        return np.zeros(len(rows), dtype=bool)
+def _open(rows: gpd.GeoDataFrame, column: str) -> NDArray[np.bool_]:
     if column not in rows or rows[column].dtype != bool:
         msg = f"lines: column {column!r} must be there and true or false in every row"
         raise DataError(msg)
     return np.asarray(rows[column], dtype=bool)
+
+
+def _guessed(
+    streets: NDArray[Any],
+    stations: NDArray[Any],
+    names: NDArray[np.object_],
+    houses: NDArray[Any],
+    join_m: float,
+) -> tuple[NDArray[Any], NDArray[np.object_], Floats]:
+    """Return pieces of lines, the transformer of each and its highest confidence."""
+    LOGGER.warning(
+        "no line is marked open: where loops are open is guessed, about one building "
+        "in ten may get a transformer that does not feed it"
+    )
+    spots = shapely.get_coordinates(shapely.centroid(stations))
+    pieces, feeder, share = looped_lines(streets, spots, houses, join_m)
+    labels = np.append(names, "").astype(object)[feeder]
+    return pieces, labels, HALF_SHARE / (HALF_SHARE + 1.0 - share)
 
 
 def _traced(
@@ -195,8 +212,11 @@ def _traced(
     names: NDArray[np.object_],
     join_m: float,
 ) -> tuple[NDArray[np.object_], Floats]:
-    """Return the nearest transformer of each line along the lines, and its lead."""
-    ends, spots = _ends(streets), shapely.get_coordinates(shapely.centroid(stations))
+    """Return the nearest transformer of each line and its highest confidence."""
+    ends, spots = (
+        line_ends(streets),
+        shapely.get_coordinates(shapely.centroid(stations)),
+    )
     n, size = len(streets), 2 * len(streets) + len(spots)
     tree = KDTree(ends)
     near, _ = tree.query(spots)
@@ -225,10 +245,10 @@ def _traced(
     found = np.isfinite(far[end]) & ~shut
     labels = np.full(n, "", dtype=object)
     labels[found] = names[source[end[found]] - 2 * n]
-    lead = np.full(n, np.inf)
-    second = _second(left, right, gap, far, source)
-    lead[found] = (second - far)[end[found]]
-    return labels, lead
+    most, at_end = np.ones(n), end[found]
+    lead = _second(left, right, gap, far, source)[at_end] - far[at_end]
+    most[found] = 1.0 - HALF_LEAD_M / (lead + HALF_LEAD_M)
+    return labels, most
 
 
 def _second(left: Ints, right: Ints, gap: Floats, far: Floats, source: Ints) -> Floats:
@@ -257,17 +277,11 @@ def _second(left: Ints, right: Ints, gap: Floats, far: Floats, source: Ints) -> 
     return np.asarray(dijkstra(graph, directed=False, indices=size)[:size])
 
 
-def _ends(streets: NDArray[Any]) -> Floats:
-    """Return the two ends of each line, one after the other."""
-    both = [shapely.get_point(streets, 0), shapely.get_point(streets, -1)]
-    return np.asarray(shapely.get_coordinates(np.stack(both, axis=1).ravel()))
-
-
 def _matched(
     houses: NDArray[Any],
     streets: NDArray[Any],
     labels: NDArray[np.object_],
-    lead: Floats,
+    most: Floats,
     max_distance_m: float,
 ) -> pd.DataFrame:
     known = labels != ""
@@ -285,8 +299,9 @@ def _matched(
     own, other, line = _rivals(houses, lines, label, found)
     margin = np.maximum(0.0, other - own)
     share = 1.0 - HALF_M / (margin + HALF_M)  # 1 where no other transformer is
-    most = 1.0 - HALF_LEAD_M / (lead[known][line] + HALF_LEAD_M)
-    sure = np.minimum(most, np.maximum(0.0, 1.0 - own / max_distance_m) * share)
+    sure = np.minimum(
+        most[known][line], np.maximum(0.0, 1.0 - own / max_distance_m) * share
+    )
     far = to_line > max_distance_m
     reason = [
         f"nearest line is {metres:.1f} m away, limit {max_distance_m:g} m"
@@ -308,7 +323,7 @@ def _joints(
     lines: NDArray[Any], label: NDArray[np.object_]
 ) -> tuple[NDArray[Any], NDArray[np.object_]]:
     """Return a point per joint and the transformer of most lines there."""
-    ends = _ends(lines)
+    ends = line_ends(lines)
     pairs = KDTree(ends).query_pairs(JOINT_M, output_type="ndarray")
     one = np.ones(len(pairs))
     graph = sp.coo_array((one, (pairs[:, 0], pairs[:, 1])), (len(ends), len(ends)))

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import runpy
+import warnings
 from pathlib import Path
 
 import numpy as np
+import pandapower.networks
+import pandas as pd
 import pytest
 import shapely
 
 from gridsite.places import street_transformers
+from gridsite.places.loops import Joined, _currents, joined_lines, line_ends
 
 RECIPE = Path(__file__).parents[3] / "networks" / "schutterwald" / "streets.py"
 THRESHOLD = 0.5  # stated in gridsite/places/streets.py
@@ -53,17 +57,93 @@ def test_bare_lines_with_open_sections_marked_lead_95_percent(place):
     assert (found["confidence"][hit] >= THRESHOLD).mean() > 0.7
 
 
-def test_bare_lines_alone_do_not_tell_where_loops_are_open(place):
-    # the known weakness, stated in the documents: better than the nearest transformer
-    # (81.7 %) by little, and short of 95 %
+def test_bare_lines_alone_lead_nine_houses_in_ten_right(place):
+    # short of 95 %, as the documents state; the nearest transformer has 81.6 %
     houses, lines, stations, truth = place
     found = street_transformers(houses, lines[["geometry"]], transformers=stations)
     hit = found["transformer"].to_numpy() == truth
-    assert 0.817 < hit.mean() < 0.95
+    assert hit.mean() >= 0.88
     sure = found["confidence"].to_numpy() >= THRESHOLD
-    assert (sure & ~hit).sum() <= 0.06 * (~hit).sum()  # most misses are flagged
+    assert (sure & ~hit).sum() <= 0.15 * (~hit).sum()  # most misses are flagged
     assert hit[sure].mean() >= 0.95  # and what is not flagged is right
-    assert sure[hit].mean() > 0.4
+    assert sure[hit].mean() > 0.45
+
+
+def test_the_lines_are_joined_as_the_network_is(place):
+    houses, lines, stations, _ = place
+    metres = [x.to_crs(25832).geometry.array for x in (lines, stations, houses)]
+    net = joined_lines(
+        metres[0], shapely.get_coordinates(metres[1]), metres[2], join_m=10.0
+    )
+    grid = _net()
+    street = grid.line[grid.line["std_type"] == "NAYY 4x150 SE"]
+    true = street[["from_bus", "to_bus"]].to_numpy().ravel()
+    pair = pd.DataFrame({"true": true, "found": net.nodes.ravel()}).drop_duplicates()
+    assert pair["true"].duplicated().sum() < 0.01 * len(pair)  # torn apart
+    assert pair["found"].duplicated().sum() < 0.01 * len(pair)  # merged
+
+
+def test_least_losses_cannot_tell_where_95_percent_of_houses_belong(place):
+    # all but one loop are opened as they are in truth, that one at the end of its way
+    # between two cabinets where the current is less: exactly least losses (see
+    # ``unit/places/test_places_loops.py``); the network's own buses are used here
+    houses, lines, _, truth = place
+    grid = _net()
+    street = grid.line[grid.line["std_type"] == "NAYY 4x150 SE"]
+    bus, nodes = np.unique(street[["from_bus", "to_bus"]], return_inverse=True)
+    nodes = nodes.reshape(-1, 2)
+    net = Joined(nodes, np.searchsorted(bus, grid.trafo["lv_bus"]), len(bus))
+    metres = lines.to_crs(25832).geometry.array
+    long, opened = shapely.length(metres), lines["open"].to_numpy()
+    near = shapely.STRtree(shapely.points(line_ends(metres))).nearest(
+        houses.to_crs(25832).geometry.array
+    )
+    load = np.bincount(nodes.ravel()[near], minlength=net.size).astype(float)
+    zone = grid.bus["zone"].loc[bus].to_numpy()
+    moved = 0.0
+    for way, inner in _ways(net):
+        if len(way) < 2 or not opened[way].any():
+            continue
+        live = ~opened
+        live[way] = True
+        flow = np.zeros(len(live))
+        inside = np.setdiff1d(np.unique(net.root[live]), [net.size])
+        flow[live] = _currents(net.root[live], long[live], load, inside)
+        first = np.flatnonzero(opened[way])[0] < len(way) / 2
+        better = flow[way[-1]] < flow[way[0]] if first else flow[way[0]] < flow[way[-1]]
+        ends = zone[nodes[way[0]]], zone[nodes[way[-1]]]
+        moved += load[inner].sum() * (better and len(set(np.concatenate(ends))) > 1)
+    assert load.sum() == len(truth)
+    assert 0.05 < moved / len(truth) < 0.07
+
+
+def _net():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return pandapower.networks.lv_schutterwald()
+
+
+def _ways(net):
+    """Return the lines from cabinet to cabinet, in order, and the nodes between."""
+    beside = [[] for _ in range(net.size)]
+    for line, (a, b) in enumerate(net.nodes):
+        beside[a].append(line)
+        beside[b].append(line)
+    stop = np.array([len(x) != 2 for x in beside])
+    stop[net.station] = True
+    seen, ways = set(), []
+    for start, first in [(v, x) for v in np.flatnonzero(stop) for x in beside[v]]:
+        way, inner, at, line = [], [], start, first
+        while line not in seen:
+            seen.add(line)
+            way.append(line)
+            at = net.nodes[line].sum() - at
+            if not stop[at]:
+                inner.append(at)
+                line = next(x for x in beside[at] if x != line)
+        if way:
+            ways.append((np.array(way), inner))
+    return ways
 
 
 def test_most_open_ends_touch_other_cables_in_the_drawing(place):

@@ -54,18 +54,24 @@ def test_a_trace_goes_along_the_lines_and_stops_at_open_sections(roofs, layer):
     homes = roofs([DOT(x, 8) for x in (20, 180, 290)])
     known = street_transformers(homes, lines, transformers=stations, open_column="open")
     assert known["transformer"].tolist() == ["west"] * 3
-    guess = street_transformers(homes, lines, transformers=stations)
-    assert guess["transformer"].tolist() == ["west", "west", "east"]
-    assert guess["method"].unique().tolist() == ["street_trace"]
+    assert known["method"].unique().tolist() == ["street_trace"]
+    lines["none"] = False
+    nearer = street_transformers(
+        homes, lines, transformers=stations, open_column="none"
+    )
+    assert nearer["transformer"].tolist() == ["west", "west", "east"]
 
 
 def test_a_traced_match_is_no_surer_than_its_lead_over_the_next_transformer(
     roofs, layer
 ):
-    lines = layer(street(0, 250, 300, 400))
+    lines = layer(street(0, 250, 300, 400), open=[False] * 3)
     stations = layer([DOT(0, 0), DOT(400, 0)], transformer=["west", "east"])
     found = street_transformers(
-        roofs([DOT(x, 1) for x in (1, 299, 399)]), lines, transformers=stations
+        roofs([DOT(x, 1) for x in (1, 299, 399)]),
+        lines,
+        transformers=stations,
+        open_column="open",
     )
     assert found["transformer"].tolist() == ["west", "east", "east"]
     # nearer ends: 0 m against 400 m, 100 m against 300 m, 0 m against 400 m
