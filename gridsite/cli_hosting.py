@@ -248,7 +248,6 @@ def hosting(
     from gridsite.feeder.assumed_ratings import read_ratings
     from gridsite.feeder.load_growth import read_committed
     from gridsite.feeder.meter_options import MeterOptions
-    from gridsite.feeder.typical_days import TYPICAL_NOTE
     from gridsite.hosting.headroom_files import HeadroomFiles
     from gridsite.rating import rate_feeder
     from gridsite.rating_case import AmbientChoice, LoadChoice
@@ -322,8 +321,6 @@ def hosting(
             else None,
             progress=tell,
         )
-        if steps is Steps.typical:
-            results.summary["assumptions"].append(TYPICAL_NOTE)
         folder = write_results(results, out, overwrite=overwrite)
     for table in (hosting_table(results), *together_tables(results)):
         Console().print(table)

@@ -12,8 +12,10 @@ import numpy as np
 import shapely
 
 from gridsite.feeder.assumed_ratings import rating_summary
-from gridsite.hosting.limits import NOT_CHECKED, Limits
+from gridsite.feeder.typical_days import TYPICAL_NOTE, are_typical
+from gridsite.hosting.not_checked import not_checked
 from gridsite.hosting.service import service_notes
+from gridsite.units import HOURS_PER_YEAR
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -124,42 +126,6 @@ def control_summary(grid: GridCase) -> dict[str, Any]:
     }
 
 
-def not_checked(limits: Limits, feeder: Feeder, *, aged: bool = False) -> list[str]:
-    """
-    Return what a run with some limits does not check.
-
-    Parameters
-    ----------
-    limits : Limits
-        The limits.
-    feeder : Feeder
-        The electrical model, whose sources have fixed voltages.
-    aged : bool, default False
-        Whether an ambient temperature is given, by which transformers age.
-
-    Returns
-    -------
-    list of str
-        In words, for reports.
-    """
-    volts = sorted({f"{abs(v):.3f}" for v in feeder.source_v})
-    fixed = volts[0] if len(volts) == 1 else f"{volts[0]} to {volts[-1]}"
-    above = [f"limits above the feeder's sources (held at {fixed} pu)"]
-    above = [] if limits.source_kva else above
-    ring = ["N-1 (no loading factor given)"]
-    ring = ring if limits.n_minus_1_loading_max is None else []
-    off = [
-        f"{name} (switched off)" for name in Limits().criteria if not limits.on(name)
-    ]
-    off = [text for text in off if not text.startswith("source")]
-    if limits.on("transformer ageing") and not aged:
-        off.append("transformer ageing (no ambient temperature given)")
-    if feeder.nodes["phases"].eq("ABC").all():
-        off = [text for text in off if not text.startswith("unbalance")]
-        off.append("unbalance (balanced model)")
-    return [*NOT_CHECKED, *ring, *above, *off]
-
-
 def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[str]:
     """
     Return what a run assumed of its feeder, limits and services.
@@ -184,6 +150,14 @@ def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[
         notes.append(
             f"{len(profiles.assumed)} of {len(profiles.port_ids)} loads are estimated, "
             "or filled at some step"
+        )
+    hours = profiles.step_hours * len(profiles.time)
+    if are_typical(profiles.time):
+        notes.append(TYPICAL_NOTE)
+    elif len(profiles.time) > 1 and hours < HOURS_PER_YEAR:
+        notes.append(
+            f"the profile covers {hours:g} hours, not a year: capacities hold for its "
+            "steps, and those of the year may be lower"
         )
     if growth != 1.0:
         notes.append(f"customers draw {growth:g} times what their profiles say")

@@ -48,7 +48,8 @@ def test_typical_hours_are_rated_and_named_so(hosting):
     assert code == 0
     summary = json.loads((out / "summary.json").read_text("utf-8"))
     assert summary["replay"]["steps"] == 576
-    assert any("576 typical hours" in text for text in summary["assumptions"])
+    assert sum("576 typical hours" in text for text in summary["assumptions"]) == 1
+    assert not any("not a year" in text for text in summary["assumptions"])
     table = pd.read_parquet(out / "hosting.parquet")
     assert (table["firm_status"] == "ok").all()
     when = pd.to_datetime(table["limit_time"], utc=True)

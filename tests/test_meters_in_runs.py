@@ -62,6 +62,7 @@ def test_a_run_marks_what_is_filled_and_drawn(study):
     }
     assert set(hosting.index[hosting]) == {"A1", "B4"}
     assert any("2 of 8 loads" in text for text in run.summary["assumptions"])
+    assert any("hours, not a year" in text for text in run.summary["assumptions"])
     folder = run.write(run.study.folder / "out")
     rows = pd.read_parquet(folder / "profile_findings.parquet")
     assert rows[["check", "meter", "count"]].to_numpy().tolist() == [

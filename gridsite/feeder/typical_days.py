@@ -106,6 +106,23 @@ def standard_time(time: pd.DatetimeIndex) -> pd.DatetimeIndex:
     return time.tz_convert(timezone(offset))
 
 
+def are_typical(time: pd.DatetimeIndex) -> bool:
+    """
+    Return whether stamps are the labels of the 576 typical hours.
+
+    Parameters
+    ----------
+    time : pandas.DatetimeIndex
+        Stamps of a profile.
+
+    Returns
+    -------
+    bool
+        True for 576 stamps from 1970-01-01 on, which no metered year has.
+    """
+    return len(time) == 576 and time[0].year == 1970
+
+
 def typical_hours(time: pd.DatetimeIndex, load_kw: Floats) -> list[TypicalHour]:
     """
     Return which steps of a year stand for each typical hour.

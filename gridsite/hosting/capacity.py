@@ -27,6 +27,7 @@ from gridsite.hosting.flexible_rows import flexible_columns
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.nested import rate_split
+from gridsite.hosting.not_checked import not_checked
 from gridsite.hosting.rows import (
     FLEXIBLE,
     blank_rows,
@@ -118,6 +119,7 @@ def hosting_capacity(
         Contract ``hosting``; one row per building and port.
         ``limit_rating_assumed`` marks a limit on a line whose rating is assumed
         (`gridsite.feeder.assumed_ratings`), which makes the row ``assumed``.
+        ``attrs["not_checked"]`` lists what no value takes into account.
 
     Raises
     ------
@@ -228,7 +230,10 @@ def _rate(
             return _rate_standing(table, case, own, progress)
 
         out = rate_acting(grid, settings, standing).assign(assumed=table["assumed"])
-    return check_table("hosting", _with_assumed_ratings(out, grid.feeder))
+    out = check_table("hosting", _with_assumed_ratings(out, grid.feeder))
+    aged = grid.ageing is not None
+    out.attrs["not_checked"] = not_checked(grid.limits, grid.feeder, aged=aged)
+    return out
 
 
 def _rate_standing(

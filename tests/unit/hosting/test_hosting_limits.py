@@ -8,6 +8,9 @@ import numpy as np
 import pytest
 
 from gridsite.errors import ConfigError
+from gridsite.feeder.profiles import constant_profiles
+from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.limits import CRITERIA, Limits
 
 
@@ -220,3 +223,15 @@ def test_unknown_country_is_refused():
 def test_a_band_that_does_not_hold_the_nominal_voltage_is_refused(band):
     with pytest.raises(ConfigError, match="around 1"):
         Limits(voltage_min_pu=band[0], voltage_max_pu=band[1])
+
+
+def test_a_table_lists_what_no_value_takes_into_account():
+    feeder = read_feeder("pandapower:create_kerber_landnetz_freileitung_1")
+    at = feeder.load_ports
+    loads = constant_profiles(at.index, at["p_kw"], at["q_kvar"])
+    every = hosting_capacity(feeder, loads).attrs["not_checked"]
+    assert {"protection", "harmonics", "flicker", "cold-load pickup"} <= set(every)
+    limits = Limits(criteria=("voltage",))
+    fewer = hosting_capacity(feeder, loads, limits=limits).attrs["not_checked"]
+    assert "line current (switched off)" in fewer
+    assert "line current (switched off)" not in every

@@ -21,10 +21,10 @@ from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.joint_capacity import joint_capacity
 from gridsite.hosting.limits import CRITERIA, Limits
 from gridsite.hosting.load_sets import check_sets
+from gridsite.hosting.not_checked import not_checked
 from gridsite.hosting.response import Response
 from gridsite.hosting.screening import Screen
 from gridsite.hosting.settings import Settings
-from gridsite.results import not_checked
 
 BASE_KVA = 100.0
 PHASES = "ABC"
