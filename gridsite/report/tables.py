@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from gridsite.report.display import STATUS_TEXT, quantity
+from gridsite.report.display import STATUS_TEXT, UNRATED_CURE, quantity
 from gridsite.report.page import (
     comparison_rows,
     headline,
@@ -105,6 +105,8 @@ def hosting_table(results: Results) -> Table:
         cells = [f"{int(count.get(status, 0)):,}" for count in counts]
         if any(cell != "0" for cell in cells):
             table.add_row(f"number with status: {words}", *cells)
+            if status == "unrated":
+                table.add_row(plain_text(UNRATED_CURE), "", "")
     table.add_section()
     limits = hosting.loc[hosting["firm_status"] == "ok", "limit_criterion"]
     for name, number in limits.value_counts().items():

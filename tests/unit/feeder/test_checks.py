@@ -512,6 +512,7 @@ def test_one_finding_covers_all_rows_of_a_check():
     assert found.loc["rating missing", "value"] == 24
     assert found.loc["rating missing", "element"] == "cable 0-0, cable 0-1, cable 0-2"
     assert "24 of 25" in found.loc["rating missing", "message"]
+    assert "--assume-line-a" in found.loc["rating missing", "cure"]
     assert "base line loading" not in found.index
 
 

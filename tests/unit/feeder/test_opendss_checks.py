@@ -108,6 +108,7 @@ def test_f6_the_default_ampacity_is_no_rating(found):
     row = found(text=CIRCUIT.replace(" normamps=300", ""))["default ampacity"]
     assert (row.severity, row.element) == ("warning", "line.main")
     assert "unrated" in row.message
+    assert "--assume-line-a" in row.cure
 
 
 def test_f7_split_phase_services_and_loads_of_the_wrong_voltage(found):

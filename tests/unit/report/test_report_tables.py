@@ -58,6 +58,14 @@ def test_hosting_quantiles_count_broken_limits_as_zero_and_leave_gaps_out(
     assert "firm [kW]" in text
 
 
+def test_a_missing_rating_stands_beside_its_cure(make_results):
+    assert "--assume-line-a" in shown(hosting_table(make_results()))
+    hosting = make_results().hosting
+    rated = hosting[(hosting[["firm_status", "flexible_status"]] != "unrated").all(1)]
+    text = shown(hosting_table(make_results(hosting=rated)))
+    assert "--assume-line-a" not in text
+
+
 def test_the_step_length_stands_beside_the_capacities(make_results):
     results = make_results(siting=False, summary={"step_minutes": 15})
     assert "from steps of 15 minutes" in shown(hosting_table(results))
