@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandapower as pp
 import pandas as pd
 import pytest
 
@@ -38,6 +39,43 @@ def rate(call, folder, tmp_path):
 def write_units(path, names, kw, key="building_id"):
     pd.DataFrame({key: names, "kw": kw}).to_csv(path, index=False)
     return path
+
+
+class TestErrorsOfTheFile:
+    """A bus of 0.46 kV at the end of a line of 0.4 kV."""
+
+    @pytest.fixture
+    def spoilt(self, folder):
+        """Return a study folder with a bus whose nominal voltage is wrong."""
+        net = pp.from_json(folder / "net.json")
+        at = net.load["bus"].iloc[0]
+        net.bus.loc[at, "vn_kv"] = 0.46
+        pp.to_json(net, folder / "net.json")
+        return folder
+
+    def test_a_rating_says_how_many_and_which(self, call, spoilt, tmp_path):
+        loads = ["--profiles", spoilt / "loads.csv"]
+        out = tmp_path / "rated"
+        code, said, err = call("hosting", spoilt / "net.json", *loads, "--out", out)
+        assert code == 0, err
+        said = " ".join(said.split())
+        assert "WARNING: 1 error(s) in the data of the feeder" in said
+        assert "off the nominal voltage" in said
+        assert "off the nominal voltage" in (out / "checks.html").read_text("utf-8")
+        summary = json.loads((out / "summary.json").read_text("utf-8"))
+        assert summary["findings"]["error"] == 1
+
+    def test_a_sound_feeder_has_no_warning(self, call, folder, tmp_path):
+        loads = ["--profiles", folder / "loads.csv"]
+        out = tmp_path / "rated"
+        _, said, _ = call("hosting", folder / "net.json", *loads, "--out", out)
+        assert "WARNING" not in said
+
+    def test_a_study_says_it_too(self, call, spoilt, tmp_path):
+        study = next(spoilt.glob("*.toml"))
+        code, said, err = call("run", study, "--out", tmp_path / "run")
+        assert code == 0, err
+        assert "1 error(s) in the data of the feeder" in " ".join(said.split())
 
 
 class TestUnits:

@@ -111,8 +111,59 @@ def check_feeder(
                 checks += [partial(_source_engine, source, feeder)]
         for check in checks:
             found += _run(check)
-    found.sort(key=lambda finding: (SEVERITIES.index(finding.severity), finding.check))
-    return pd.DataFrame(found, columns=list(Finding._fields)).astype({"value": float})
+    return findings_frame(found)
+
+
+def findings_frame(found: list[Finding]) -> pd.DataFrame:
+    """
+    Return findings as a table.
+
+    Parameters
+    ----------
+    found : list of Finding
+        In any order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `check_feeder`: gravest first, then by check.
+    """
+    order = sorted(found, key=lambda one: (SEVERITIES.index(one.severity), one.check))
+    return pd.DataFrame(order, columns=list(Finding._fields)).astype({"value": float})
+
+
+def read_with_errors(
+    source: str | Path, *, crs: str | None = None
+) -> tuple[Feeder, list[Finding]]:
+    """
+    Read a feeder, and tell the errors of its file that the model does not show.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        As in `read_feeder`.
+    crs : str, optional
+        As in `read_feeder`.
+
+    Returns
+    -------
+    feeder : Feeder
+        The electrical model.
+    errors : list of Finding
+        Of tables or script, without a power flow; ratings are judged in the model.
+    """
+    if crs is not None or Path(source).suffix.lower() == ".dss":
+        feeder = read_feeder(source, crs=crs)
+        checks = [partial(opendss_findings, source)]
+    else:
+        net = load_net(source)
+        feeder = feeder_from_net(net, name=str(source))
+        checks = [partial(check, net) for check in NET_CHECKS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the findings say what is wrong
+        found = [finding for check in checks for finding in _run(check)]
+    errors = [finding for finding in found if finding.severity == "error"]
+    return feeder, [finding for finding in errors if finding.check != "rating absurd"]
 
 
 def _opened(source: Any) -> tuple[Net | None, Feeder | None, list[Finding]]:  # noqa: ANN401

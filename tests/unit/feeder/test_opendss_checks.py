@@ -203,6 +203,17 @@ def test_f13_the_base_case_is_held_against_the_engine(tmp_path, monkeypatch):
     assert (row["severity"], row["value"] > 1e-3) == ("error", True)
 
 
+def test_a_circuit_is_read_with_the_errors_of_its_script_alone(tmp_path):
+    master = tmp_path / "master.dss"
+    master.write_text(CIRCUIT + "Set voltagebases=[12.47 0.208]\nCalcVoltageBases\n")
+    feeder, errors = checks.read_with_errors(master)
+    assert [error.check for error in errors] == ["voltage base"]
+    assert "town" in errors[0].element
+    assert len(feeder.load_ports) == 5  # two legs, three phases
+    master.write_text(CIRCUIT + END)
+    assert checks.read_with_errors(master)[1] == []
+
+
 def test_a_refused_script_is_a_finding_and_a_missing_one_a_config_error(tmp_path):
     master = tmp_path / "master.dss"
     master.write_text(CIRCUIT + "DOScmd ls\n")
