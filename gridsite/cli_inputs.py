@@ -220,7 +220,11 @@ def demand(
     }
     note = "" if near is None else "inhabitants by GeoNames (CC BY 4.0)"
     if note:
-        rows["source"] = note
+        rows["source"], told = note, given.attrs["report"]
+        rows["quarters of cities"] = (
+            f"{told['quarters']:,} of {told['places']:,} places, "
+            f"{told['quarter_users']:,.0f} people (estimate)"
+        )
     _show(str(source or near), rows)
     _write(zones, out)
     demand_figure(zones, column="users", unit="users", note=note).savefig(picture)

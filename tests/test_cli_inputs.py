@@ -209,7 +209,7 @@ def test_demand_near_a_place_names_its_source(call, tmp_path):
         "demand", "--near", "7.88,48.45,10", "--resolution", "6", "--out", out
     )
     assert code == 0, err
-    assert shows(shown, "GeoNames (CC BY 4.0)")
+    assert shows(shown, "GeoNames (CC BY 4.0)", "quarters of cities", "(estimate)")
     assert gpd.read_file(out)["users"].sum() > 50_000
 
 
