@@ -58,10 +58,9 @@ def check_feeder(
     -------
     pandas.DataFrame
         ``severity`` (error, warning, note), ``check``, ``element`` (the first
-        three), ``value``, ``message``, ``cure``, sorted by the first two. Value
-        is the number of elements concerned, the number of feeders or loops, the
-        ratio of distance to length, and in the base case the worst voltage [pu]
-        or loading [%].
+        three), ``value``, ``message``, ``cure``, ``unit``, sorted by the first two.
+        Unit is that of the value: ``count`` of elements, feeders or loops, ``-`` of
+        distance over length, in the base case ``pu`` or ``%`` of the worst.
 
     Raises
     ------
@@ -344,7 +343,7 @@ def _voltage(
     cure = "check source voltage, taps and loads: no unit may act on a broken limit"
     severity = "warning" if low or high else "note"
     cure = cure if low or high else "none needed"
-    return Finding(severity, "base voltage", str(at), float(worst), text, cure)
+    return Finding(severity, "base voltage", str(at), float(worst), text, cure, "pu")
 
 
 def _loading(kind: str, percent: pd.Series[float], percent_max: float) -> Finding:
@@ -361,6 +360,7 @@ def _loading(kind: str, percent: pd.Series[float], percent_max: float) -> Findin
         float(percent.max()),
         text,
         cure if over else "none needed",
+        "%",
     )
 
 

@@ -319,6 +319,9 @@ OPENDSS_CHECKS = {
 }
 _SHOWN = 3
 
+#: Unit of a value that is the number of elements concerned.
+COUNT = "count"
+
 
 class Finding(NamedTuple):
     """One row of the table that `gridsite.feeder.checks.check_feeder` returns."""
@@ -329,6 +332,7 @@ class Finding(NamedTuple):
     value: float
     message: str
     cure: str
+    unit: str = COUNT
 
 
 def flag(

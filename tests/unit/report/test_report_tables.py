@@ -120,10 +120,11 @@ def test_findings_keep_their_order():
             "value": [0.123456789, None],
             "message": ["too long", "odd"],
             "cure": ["mend", "look"],
+            "unit": ["pu", "%"],
         }
     )
     text = shown(findings_table(findings))
     assert "2 findings" in text
     assert text.index("L1") < text.index("L2")
-    assert "0.123457" in text
+    assert "0.123457 pu" in text
     assert "nan" not in text
