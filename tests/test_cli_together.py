@@ -148,6 +148,31 @@ class TestUnits:
         with pytest.raises(DataError, match=text):
             read_units(tmp_path / "bad.csv", rated)
 
+    def test_what_tells_connections_apart_is_named(self, rate, tmp_path):
+        out, _, _ = rate()
+        rated = pd.read_parquet(out / "hosting.parquet")
+        one, two, three = rated["building_id"].head(3)
+        ports = rated["port_id"].to_numpy(copy=True)
+        ports[1] = ports[0]
+        shared = rated.assign(port_id=ports)
+        file = tmp_path / "units.csv"
+        write_units(file, [rated["port_id"][2], ports[0]], 2.0, key="port_id")
+        text = f"1 port_id .* add a column building_id.* one of '{one}', '{two}'"
+        with pytest.raises(DataError, match=text):
+            read_units(file, shared)
+        twofold = rated.assign(building_id=rated["building_id"].replace(two, one))
+        write_units(file, [three, one], 2.0)
+        text = f"1 building_id .* add a column port_id.* one of '{ports[0]}', "
+        with pytest.raises(DataError, match=text):
+            read_units(file, twofold)
+        both = {"port_id": [ports[2], ports[0]], "building_id": [three, two]}
+        pd.DataFrame(both | {"kw": [1.0, 2.0]}).to_csv(file, index=False)
+        units = read_units(file, shared)
+        assert units["building_id"].tolist() == [three, two]
+        assert units["kw"].tolist() == [1.0, 2.0]
+        with pytest.raises(DataError, match="port_id and building_id have no capacity"):
+            read_units(file, rated)
+
     def test_units_above_their_own_service_are_refused(self, rate, tmp_path):
         out, code, err = rate("--service-a", "63")
         assert code == 0, err

@@ -257,7 +257,9 @@ class TestTables:
         self, serial, make_study, tmp_path
     ):
         path = make_study(
-            tmp_path, ("[solve]", '[fleet]\nfeeders = ["n*.json"]\n[solve]')
+            tmp_path,
+            ("[solve]", '[fleet]\nfeeders = ["n*.json"]\n[solve]'),
+            ('[feeder]\nsource = "net.json"\n', ""),
         )
         (tmp_path / "no_net.json").write_text("{}", encoding="utf-8")
         table = run_fleet(path, tmp_path / "out").set_index("source")
@@ -466,6 +468,10 @@ class TestRefusals:
             ),
             ('[fleet]\nfeeders = ["grids"]\n[limits]\npreset = "X"', ["X"]),
             (
+                '[fleet]\nfeeders = ["grids"]\n[feeder]\nsource = "net.json"',
+                ["feeder: source 'net.json' is not read", "fleet.feeders"],
+            ),
+            (
                 '[fleet]\nfeeders = ["grids"]\n[profiles]\nfile = "loads.csv"',
                 ["loads.csv", "does not exist"],
             ),
@@ -480,6 +486,7 @@ class TestRefusals:
             "siting options without a siting",
             "service voltage",
             "preset",
+            "one feeder",
             "shared file",
         ],
     )
