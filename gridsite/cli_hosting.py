@@ -253,6 +253,8 @@ def hosting(
     from gridsite.rating_case import AmbientChoice, LoadChoice
     from gridsite.report import hosting_table, together_tables, write_results
     from gridsite.report.export import check_folder
+    from gridsite.report.page import warnings
+    from gridsite.report.tables import plain_text
 
     own = {
         "voltage_min_pu": voltage_min,
@@ -324,4 +326,6 @@ def hosting(
         folder = write_results(results, out, overwrite=overwrite)
     for table in (hosting_table(results), *together_tables(results)):
         Console().print(table)
+    for text in warnings(results):
+        Console().print(plain_text(f"WARNING: {text}"), style="bold red")
     Console().print(f"map: {folder / 'map.html'}", soft_wrap=True)

@@ -51,8 +51,11 @@ def roofs(
         typer.Option(help="Table by building, or layer of points, with more columns."),
     ] = None,
     attributes_id: Annotated[
-        str, typer.Option(help="Column of that table with the building.")
-    ] = "building_id",
+        str | None,
+        typer.Option(
+            help="Column of that table with the building. Default: building_id."
+        ),
+    ] = None,
     overwrite: Overwrite = False,  # noqa: FBT002
 ) -> None:
     """Read, repair, measure and filter footprints; write candidates and a map."""
@@ -65,6 +68,12 @@ def roofs(
     from gridsite.report.input_figures import roofs_figure
     from gridsite.study.place_inputs import read_attributes
 
+    if attributes_id is not None and attributes is None:
+        msg = "--attributes-id needs --attributes"
+        raise ConfigError(msg)
+    if distance and not exclude:
+        msg = "--distance needs --exclude"
+        raise ConfigError(msg)
     picture = _free(out, (".parquet", ".gpkg", ".geojson"), overwrite=overwrite)
     buildings = read_buildings(
         _placed(source, layer, crs),
@@ -75,7 +84,8 @@ def roofs(
     )
     if attributes is not None:
         given = read_attributes(attributes)
-        buildings = merge_attributes(buildings, given, id_column=attributes_id)
+        key = attributes_id or "building_id"
+        buildings = merge_attributes(buildings, given, id_column=key)
     kept = select_buildings(
         buildings,
         uses=use,
@@ -210,7 +220,11 @@ def demand(
     }
     note = "" if near is None else "inhabitants by GeoNames (CC BY 4.0)"
     if note:
-        rows["source"] = note
+        rows["source"], told = note, given.attrs["report"]
+        rows["quarters of cities"] = (
+            f"{told['quarters']:,} of {told['places']:,} places, "
+            f"{told['quarter_users']:,.0f} people (estimate)"
+        )
     _show(str(source or near), rows)
     _write(zones, out)
     demand_figure(zones, column="users", unit="users", note=note).savefig(picture)

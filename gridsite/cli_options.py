@@ -208,6 +208,16 @@ def tap_control(
     return None
 
 
+#: Options of a command by the field of `MeterOptions` that they set.
+_METER_OPTIONS = {
+    "unit": "--meter-unit",
+    "zone": "--meter-zone",
+    "links": "--meter-links",
+    "fill": "--fill",
+    "missing": "--draw",
+}
+
+
 def meter_options(profiles: Path | None, options: MeterOptions) -> MeterOptions | None:
     """
     Return how meters are read.
@@ -232,9 +242,14 @@ def meter_options(profiles: Path | None, options: MeterOptions) -> MeterOptions 
     if options == type(options)():
         return None
     if profiles is None:
-        msg = (
-            "--meter-unit, --meter-zone, --meter-links, --fill, --draw need --profiles"
-        )
+        plain = type(options)()
+        given = [
+            name
+            for field, name in _METER_OPTIONS.items()
+            if getattr(options, field) != getattr(plain, field)
+        ]
+        verb = "needs" if len(given) == 1 else "need"
+        msg = f"{', '.join(given)} {verb} --profiles"
         raise ConfigError(msg)
     return options
 

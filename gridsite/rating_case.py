@@ -13,7 +13,8 @@ from gridsite.feeder.assumed_ratings import rating_table, with_ratings
 from gridsite.feeder.candidate_ports import (
     with_candidate_ports,
 )
-from gridsite.feeder.checks import check_feeder
+from gridsite.feeder.checks import check_feeder, findings_frame, read_with_errors
+from gridsite.feeder.findings import Finding
 from gridsite.feeder.load_growth import (
     committed_loads,
     grown,
@@ -23,7 +24,6 @@ from gridsite.feeder.load_growth import (
 from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meter_profiles import read_loads
-from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
 from gridsite.feeder.typical_days import typical_steps
 from gridsite.hosting.ageing_limit import Ageing
@@ -33,7 +33,7 @@ from gridsite.hosting.limits import Limits
 from gridsite.hosting.thermal import ThermalModel
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
@@ -122,9 +122,11 @@ class AmbientChoice:
         )
 
 
-def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
+def checked_feeder(
+    feeder: Feeder, limits: Limits, filed: Sequence[Finding] = ()
+) -> pd.DataFrame:
     """
-    Return the findings on a feeder, refusing one with an error.
+    Return the findings on a feeder, refusing a model with an error.
 
     Parameters
     ----------
@@ -133,16 +135,19 @@ def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
     limits : Limits
         Voltage bands; the base case is held against the widest of the feeder's
         levels.
+    filed : sequence of Finding
+        Errors of its file (`gridsite.feeder.checks.read_with_errors`): they are told
+        with the results and refuse nothing, as they may concern a part alone.
 
     Returns
     -------
     pandas.DataFrame
-        As from `check_feeder`.
+        As from `check_feeder`, with those of the file.
 
     Raises
     ------
     DataError
-        If a finding is an error.
+        If a finding on the model is an error.
     """
     levels = feeder.nodes["voltage_kv"].tolist() or [1.0]
     findings = check_feeder(
@@ -157,7 +162,8 @@ def checked_feeder(feeder: Feeder, limits: Limits) -> pd.DataFrame:
         first = errors.iloc[0]
         msg = f"{feeder.name}: {first['message']}; {first['cure']}"
         raise DataError(msg, errors)
-    return findings
+    own = [Finding(*row) for row in findings.itertuples(index=False)]
+    return findings_frame([*own, *filed])
 
 
 def feeder_case(
@@ -218,7 +224,7 @@ def feeder_case(
     findings : pandas.DataFrame
         As from `check_feeder`.
     """
-    feeder = read_feeder(source, crs=crs)
+    feeder, errors = read_with_errors(source, crs=crs)
     if ratings is not None or assume_line_a is not None:
         feeder = with_ratings(feeder, ratings, line_a=assume_line_a)
     if committed is not None:
@@ -229,7 +235,7 @@ def feeder_case(
         feeder = with_candidate_ports(feeder, ports(feeder))
     if callable(limits):
         limits = limits(feeder)
-    findings = checked_feeder(feeder, limits)
+    findings = checked_feeder(feeder, limits, errors)
     loads = grown(choose_loads(feeder), growth, feeder=feeder)
     grid = GridCase(
         feeder,

@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from gridsite.hosting.grid_case import GridCase
 
 
+#: Connections that a message names.
+_SHOWN = 5
+
+
 @dataclass(frozen=True, kw_only=True)
 class TogetherChoice:
     """
@@ -64,8 +68,8 @@ def read_units(path: str | Path, hosting: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     path : str or pathlib.Path
-        CSV or Parquet: ``kw``, and ``building_id`` or ``port_id``; in the order in
-        which they came.
+        CSV or Parquet: ``kw``, and ``building_id`` or ``port_id``, or both where
+        one alone stands for several connections; in the order in which they came.
     hosting : pandas.DataFrame
         Contract ``hosting``.
 
@@ -78,7 +82,7 @@ def read_units(path: str | Path, hosting: pd.DataFrame) -> pd.DataFrame:
     ------
     DataError
         If the file or a column is missing, a power is not above 0, a connection
-        stands twice or is not rated, or a building has several.
+        stands twice or is not rated, or a row stands for several.
     """
     path = Path(path)
     if not path.is_file():
@@ -92,22 +96,37 @@ def read_units(path: str | Path, hosting: pd.DataFrame) -> pd.DataFrame:
             "port_id"
         )
         raise DataError(msg)
-    key = keys[0]
+    key = " and ".join(keys)
     given["kw"] = pd.to_numeric(given["kw"], errors="coerce")
     wrong = ~((given["kw"] > 0.0) & (given["kw"] < np.inf))
     _refuse(given[wrong], path, "row(s) without a power above 0 kW; correct them")
-    twice = given[key].duplicated()
-    _refuse(given[twice], path, f"{key} stand twice; add their power up")
+    at = pd.MultiIndex.from_frame(given[keys])
+    _refuse(given[at.duplicated()], path, f"{key} stand twice; add their power up")
     known = hosting[hosting["flexible_status"].isin(["ok", "censored"])]
-    lost = ~given[key].isin(known[key])
-    _refuse(given[lost], path, f"{key} have no capacity in this rating; leave them out")
-    several = given[key].isin(known.loc[known[key].duplicated(), key])
-    _refuse(given[several], path, f"{key} have several connections; give port_id")
-    own = known.set_index(key).loc[given[key]].reset_index()
+    rated = pd.MultiIndex.from_frame(known[keys])
+    lost = given[~at.isin(rated)]
+    _refuse(lost, path, f"{key} have no capacity in this rating; leave them out")
+    _refuse_several(given[at.isin(rated[rated.duplicated()])], known, keys, path)
+    position = {row: i for i, row in enumerate(rated)}
+    own = known.iloc[[position[row] for row in at]]
     most = own["service_headroom_kw"].fillna(np.inf).to_numpy()
     beyond = given[given["kw"].to_numpy() > most]
     _refuse(beyond, path, "unit(s) are above what their service leaves at some step")
     return own[["building_id", "port_id"]].assign(kw=given["kw"].to_numpy())
+
+
+def _refuse_several(
+    rows: pd.DataFrame, known: pd.DataFrame, keys: list[str], path: Path
+) -> None:
+    """Refuse rows that stand for several connections, by what would tell them apart."""
+    if len(rows):
+        key = keys[0]
+        (other,) = {"building_id", "port_id"} - {key}
+        of_first = known.loc[known[key] == rows[key].iloc[0], other].tolist()
+        shown = ", ".join(repr(name) for name in of_first[:_SHOWN])
+        more = ", ..." if len(of_first) > _SHOWN else ""
+        text = f"{key} stand for several connections; add a column {other}, of the "
+        _refuse(rows, path, f"{text}first one of {shown}{more}")
 
 
 def _refuse(rows: pd.DataFrame, path: Path, text: str) -> None:

@@ -91,6 +91,37 @@ def test_roofs_of_one_layer_without_a_reference_system(call, folder):
         assert word in err
 
 
+@pytest.mark.parametrize(
+    ("option", "needed"),
+    [(("--attributes-id", "x"), "--attributes"), (("--distance", "5"), "--exclude")],
+)
+def test_roofs_refuse_an_option_without_the_one_it_needs(call, folder, option, needed):
+    out = folder / "out.parquet"
+    code, _, err = call("roofs", folder / "roofs.parquet", *option, "--out", out)
+    assert code == 2
+    assert f"{option[0]} needs {needed}" in err
+    assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("verb", "given", "said"),
+    [
+        ("check", ("--meter-zone", "UTC"), "--meter-zone needs --profiles"),
+        (
+            "hosting",
+            ("--meter-unit", "kW", "--draw"),
+            "--meter-unit, --draw need --profiles",
+        ),
+    ],
+)
+def test_options_of_meters_without_profiles_are_named(call, folder, verb, given, said):
+    out = ("--out", folder / "rated") if verb == "hosting" else ()
+    code, _, err = call(verb, folder / "net.json", *given, *out)
+    assert code == 2
+    assert said in err
+    assert "--fill" not in err
+
+
 def test_demand_of_one_layer(call, folder):
     users = pd.read_csv(folder / "users.csv")
     points = gpd.points_from_xy(users["lon"], users["lat"])
@@ -178,7 +209,7 @@ def test_demand_near_a_place_names_its_source(call, tmp_path):
         "demand", "--near", "7.88,48.45,10", "--resolution", "6", "--out", out
     )
     assert code == 0, err
-    assert shows(shown, "GeoNames (CC BY 4.0)")
+    assert shows(shown, "GeoNames (CC BY 4.0)", "quarters of cities", "(estimate)")
     assert gpd.read_file(out)["users"].sum() > 50_000
 
 

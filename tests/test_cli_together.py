@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pandapower as pp
 import pandas as pd
 import pytest
 
@@ -38,6 +39,43 @@ def rate(call, folder, tmp_path):
 def write_units(path, names, kw, key="building_id"):
     pd.DataFrame({key: names, "kw": kw}).to_csv(path, index=False)
     return path
+
+
+class TestErrorsOfTheFile:
+    """A bus of 0.46 kV at the end of a line of 0.4 kV."""
+
+    @pytest.fixture
+    def spoilt(self, folder):
+        """Return a study folder with a bus whose nominal voltage is wrong."""
+        net = pp.from_json(folder / "net.json")
+        at = net.load["bus"].iloc[0]
+        net.bus.loc[at, "vn_kv"] = 0.46
+        pp.to_json(net, folder / "net.json")
+        return folder
+
+    def test_a_rating_says_how_many_and_which(self, call, spoilt, tmp_path):
+        loads = ["--profiles", spoilt / "loads.csv"]
+        out = tmp_path / "rated"
+        code, said, err = call("hosting", spoilt / "net.json", *loads, "--out", out)
+        assert code == 0, err
+        said = " ".join(said.split())
+        assert "WARNING: 1 error(s) in the data of the feeder" in said
+        assert "off the nominal voltage" in said
+        assert "off the nominal voltage" in (out / "checks.html").read_text("utf-8")
+        summary = json.loads((out / "summary.json").read_text("utf-8"))
+        assert summary["findings"]["error"] == 1
+
+    def test_a_sound_feeder_has_no_warning(self, call, folder, tmp_path):
+        loads = ["--profiles", folder / "loads.csv"]
+        out = tmp_path / "rated"
+        _, said, _ = call("hosting", folder / "net.json", *loads, "--out", out)
+        assert "WARNING" not in said
+
+    def test_a_study_says_it_too(self, call, spoilt, tmp_path):
+        study = next(spoilt.glob("*.toml"))
+        code, said, err = call("run", study, "--out", tmp_path / "run")
+        assert code == 0, err
+        assert "1 error(s) in the data of the feeder" in " ".join(said.split())
 
 
 class TestUnits:
@@ -109,6 +147,31 @@ class TestUnits:
         table.to_csv(tmp_path / "bad.csv", index=False)
         with pytest.raises(DataError, match=text):
             read_units(tmp_path / "bad.csv", rated)
+
+    def test_what_tells_connections_apart_is_named(self, rate, tmp_path):
+        out, _, _ = rate()
+        rated = pd.read_parquet(out / "hosting.parquet")
+        one, two, three = rated["building_id"].head(3)
+        ports = rated["port_id"].to_numpy(copy=True)
+        ports[1] = ports[0]
+        shared = rated.assign(port_id=ports)
+        file = tmp_path / "units.csv"
+        write_units(file, [rated["port_id"][2], ports[0]], 2.0, key="port_id")
+        text = f"1 port_id .* add a column building_id.* one of '{one}', '{two}'"
+        with pytest.raises(DataError, match=text):
+            read_units(file, shared)
+        twofold = rated.assign(building_id=rated["building_id"].replace(two, one))
+        write_units(file, [three, one], 2.0)
+        text = f"1 building_id .* add a column port_id.* one of '{ports[0]}', "
+        with pytest.raises(DataError, match=text):
+            read_units(file, twofold)
+        both = {"port_id": [ports[2], ports[0]], "building_id": [three, two]}
+        pd.DataFrame(both | {"kw": [1.0, 2.0]}).to_csv(file, index=False)
+        units = read_units(file, shared)
+        assert units["building_id"].tolist() == [three, two]
+        assert units["kw"].tolist() == [1.0, 2.0]
+        with pytest.raises(DataError, match="port_id and building_id have no capacity"):
+            read_units(file, rated)
 
     def test_units_above_their_own_service_are_refused(self, rate, tmp_path):
         out, code, err = rate("--service-a", "63")

@@ -73,6 +73,10 @@ def network(number):
     return pp.to_json(MAKERS[number % len(MAKERS)]())
 
 
+#: Edit of the tiny study that makes it one of a fleet.
+NO_SOURCE = ('[feeder]\nsource = "net.json"\n', "")
+
+
 def write_fleet(folder, *names, text=""):
     """Write a fleet of small networks and its study file; return the file."""
     (folder / "grids").mkdir(parents=True)
@@ -257,7 +261,9 @@ class TestTables:
         self, serial, make_study, tmp_path
     ):
         path = make_study(
-            tmp_path, ("[solve]", '[fleet]\nfeeders = ["n*.json"]\n[solve]')
+            tmp_path,
+            ("[solve]", '[fleet]\nfeeders = ["n*.json"]\n[solve]'),
+            NO_SOURCE,
         )
         (tmp_path / "no_net.json").write_text("{}", encoding="utf-8")
         table = run_fleet(path, tmp_path / "out").set_index("source")
@@ -466,6 +472,10 @@ class TestRefusals:
             ),
             ('[fleet]\nfeeders = ["grids"]\n[limits]\npreset = "X"', ["X"]),
             (
+                '[fleet]\nfeeders = ["grids"]\n[feeder]\nsource = "net.json"',
+                ["feeder: source 'net.json' is not read", "fleet.feeders"],
+            ),
+            (
                 '[fleet]\nfeeders = ["grids"]\n[profiles]\nfile = "loads.csv"',
                 ["loads.csv", "does not exist"],
             ),
@@ -480,6 +490,7 @@ class TestRefusals:
             "siting options without a siting",
             "service voltage",
             "preset",
+            "one feeder",
             "shared file",
         ],
     )
@@ -523,7 +534,7 @@ class TestRefusals:
     def test_a_power_factor_beside_units(self, make_study, tmp_path):
         edit = ("[solve]", '[fleet]\nfeeders = ["n"]\npower_factor = 0.9\n[solve]')
         with pytest.raises(ConfigError, match=r"fleet\.power_factor"):
-            read_fleet_config(make_study(tmp_path, edit))
+            read_fleet_config(make_study(tmp_path, edit, NO_SOURCE))
 
 
 class TestCommand:

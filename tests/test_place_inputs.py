@@ -200,6 +200,14 @@ class TestUsers:
         assert 50.0 < found.zones["users"].sum() < 300.0
         assert "users.csv" not in study.config.files()
 
+    def test_a_run_says_that_quarters_are_an_estimate(self, demand):
+        study, _ = demand(
+            "near = { longitude = 7.88, latitude = 48.45, radius_km = 3.0 }\n"
+            "share = 0.0001\nh3_resolution = 6"
+        )
+        notes = run_study(study).summary["assumptions"]
+        assert any("count as its quarters (assumption)" in note for note in notes)
+
     def test_power_by_place(self, demand):
         def prepare(folder):
             table = pd.DataFrame(

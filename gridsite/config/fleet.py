@@ -23,6 +23,16 @@ class FleetFeederSection(FeederSection):
 
     source: str = ""
 
+    @model_validator(mode="after")
+    def _no_source(self) -> Self:
+        if "source" in self.model_fields_set:
+            msg = (
+                f"source {self.source!r} is not read: the feeders of a fleet are those "
+                "of fleet.feeders; remove it, and name it there"
+            )
+            raise ValueError(msg)
+        return self
+
 
 class FleetConfig(RatingConfig):
     """A fleet whose feeders are rated."""

@@ -58,10 +58,9 @@ def check_feeder(
     -------
     pandas.DataFrame
         ``severity`` (error, warning, note), ``check``, ``element`` (the first
-        three), ``value``, ``message``, ``cure``, sorted by the first two. Value
-        is the number of elements concerned, the number of feeders or loops, the
-        ratio of distance to length, and in the base case the worst voltage [pu]
-        or loading [%].
+        three), ``value``, ``message``, ``cure``, ``unit``, sorted by the first two.
+        Unit is that of the value: ``count`` of elements, feeders or loops, ``-`` of
+        distance over length, in the base case ``pu`` or ``%`` of the worst.
 
     Raises
     ------
@@ -111,8 +110,59 @@ def check_feeder(
                 checks += [partial(_source_engine, source, feeder)]
         for check in checks:
             found += _run(check)
-    found.sort(key=lambda finding: (SEVERITIES.index(finding.severity), finding.check))
-    return pd.DataFrame(found, columns=list(Finding._fields)).astype({"value": float})
+    return findings_frame(found)
+
+
+def findings_frame(found: list[Finding]) -> pd.DataFrame:
+    """
+    Return findings as a table.
+
+    Parameters
+    ----------
+    found : list of Finding
+        In any order.
+
+    Returns
+    -------
+    pandas.DataFrame
+        As from `check_feeder`: gravest first, then by check.
+    """
+    order = sorted(found, key=lambda one: (SEVERITIES.index(one.severity), one.check))
+    return pd.DataFrame(order, columns=list(Finding._fields)).astype({"value": float})
+
+
+def read_with_errors(
+    source: str | Path, *, crs: str | None = None
+) -> tuple[Feeder, list[Finding]]:
+    """
+    Read a feeder, and tell the errors of its file that the model does not show.
+
+    Parameters
+    ----------
+    source : str or pathlib.Path
+        As in `read_feeder`.
+    crs : str, optional
+        As in `read_feeder`.
+
+    Returns
+    -------
+    feeder : Feeder
+        The electrical model.
+    errors : list of Finding
+        Of tables or script, without a power flow; ratings are judged in the model.
+    """
+    if crs is not None or Path(source).suffix.lower() == ".dss":
+        feeder = read_feeder(source, crs=crs)
+        checks = [partial(opendss_findings, source)]
+    else:
+        net = load_net(source)
+        feeder = feeder_from_net(net, name=str(source))
+        checks = [partial(check, net) for check in NET_CHECKS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the findings say what is wrong
+        found = [finding for check in checks for finding in _run(check)]
+    errors = [finding for finding in found if finding.severity == "error"]
+    return feeder, [finding for finding in errors if finding.check != "rating absurd"]
 
 
 def _opened(source: Any) -> tuple[Net | None, Feeder | None, list[Finding]]:  # noqa: ANN401
@@ -293,7 +343,7 @@ def _voltage(
     cure = "check source voltage, taps and loads: no unit may act on a broken limit"
     severity = "warning" if low or high else "note"
     cure = cure if low or high else "none needed"
-    return Finding(severity, "base voltage", str(at), float(worst), text, cure)
+    return Finding(severity, "base voltage", str(at), float(worst), text, cure, "pu")
 
 
 def _loading(kind: str, percent: pd.Series[float], percent_max: float) -> Finding:
@@ -310,6 +360,7 @@ def _loading(kind: str, percent: pd.Series[float], percent_max: float) -> Findin
         float(percent.max()),
         text,
         cure if over else "none needed",
+        "%",
     )
 
 

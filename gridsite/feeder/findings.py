@@ -108,7 +108,11 @@ CHECKS = {
     "rating missing": (
         "warning",
         "lines and transformers in service have no rating",
-        "enter rated current or kVA; until then whatever they feed is unrated",
+        (
+            "enter rated current or kVA, or run with --ratings FILE or --assume-line-a "
+            "(in a study [feeder] ratings, assume_line_a): what they feed is unrated "
+            "until then"
+        ),
     ),
     "rating absurd": (
         "error",
@@ -267,7 +271,11 @@ OPENDSS_CHECKS = {
             "lines are rated at the 400 A that OpenDSS takes where a file says "
             "nothing; without an ampacity of their own they are unrated"
         ),
-        "enter NormAmps of lines or line codes; what they feed is unrated until then",
+        (
+            "enter NormAmps of lines or line codes, or run with --ratings FILE or "
+            "--assume-line-a (in a study [feeder] ratings, assume_line_a): what they "
+            "feed is unrated until then"
+        ),
     ),
     "reactance": (
         "warning",
@@ -311,6 +319,9 @@ OPENDSS_CHECKS = {
 }
 _SHOWN = 3
 
+#: Unit of a value that is the number of elements concerned.
+COUNT = "count"
+
 
 class Finding(NamedTuple):
     """One row of the table that `gridsite.feeder.checks.check_feeder` returns."""
@@ -321,6 +332,7 @@ class Finding(NamedTuple):
     value: float
     message: str
     cure: str
+    unit: str = COUNT
 
 
 def flag(

@@ -362,7 +362,7 @@ def _scale(a: Floats, b: Floats, length: Floats) -> Iterator[Finding]:
             f"(median of {use.sum()} lines, expected {low:g} to {high:g})"
         )
         cure = "a schematic, or lengths in another unit than km: correct either one"
-        yield Finding("warning", "scale", "", float(median), what, cure)
+        yield Finding("warning", "scale", "", float(median), what, cure, "-")
 
 
 def filed_results(net: Net, pu: pd.Series[float]) -> Iterator[Finding]:

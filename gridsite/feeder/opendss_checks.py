@@ -80,7 +80,9 @@ def opendss_findings(master: str | Path) -> Iterator[Finding]:
             said = " ".join(str(error).split())
             text = f"command {number} of the script fails: {command[:80]!r}: {said}"
             cure = "mend the line: a name may stand twice, or a part is not defined"
-            yield Finding("error", "script", command[:60], number, text, cure)
+            yield Finding(
+                "error", "script", command[:60], number, text, cure, "command"
+            )
             return
     circuit = context.ActiveCircuit
     for check in (_bases, _load_voltages, _phases, _neutrals, _ampacity):
@@ -128,7 +130,8 @@ def against_engine(
     )
     good = worst <= RESULT_OFF_PU
     cure = "none needed" if good else "report the circuit: it is not read as meant"
-    yield Finding("note" if good else "error", "source engine", at, worst, text, cure)
+    severity = "note" if good else "error"
+    yield Finding(severity, "source engine", at, worst, text, cure, "pu")
 
 
 def _base_kv(circuit: Any) -> dict[str, float]:  # noqa: ANN401
@@ -283,7 +286,7 @@ def _coordinates(circuit: Any) -> Iterator[Finding]:  # noqa: ANN401
     what, ratio = _measure(np.array(ends, dtype=float))
     severity, text, cure = OPENDSS_CHECKS[f"coordinates: {what}"]
     told = f"{text} (distance over length {ratio:.3g}, median of {len(ends)} lines)"
-    yield Finding(severity, "coordinates", "", float(ratio), told, cure)
+    yield Finding(severity, "coordinates", "", float(ratio), told, cure, "-")
 
 
 def _measure(ends: Floats) -> tuple[str, float]:

@@ -102,7 +102,7 @@ def solved_circuit(master: Path) -> SolvedCircuit:
             f"{touched} of {circuit.Loads.Count} load(s) stand outside their vminpu to "
             "vmaxpu, where OpenDSS exchanges their model: taken by their own model"
         )
-    for kind in ("load", "generator"):
+    for kind in ("load", "generator", "pvsystem", "storage"):
         if _count(circuit, kind):
             limits = WIDE_LIMITS if kind == "load" else "vminpu=0.1 vmaxpu=10"
             _run(engine, f"batchedit {kind}..* {limits}", where=str(master))

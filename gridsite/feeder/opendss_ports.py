@@ -16,6 +16,7 @@ import pandas as pd
 
 from gridsite.errors import FeederError
 from gridsite.feeder.opendss_engine import load_branches, rated_branch_volts
+from gridsite.feeder.opendss_generation import generation_year
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +28,9 @@ _FIXED = 1
 _CVR, _FIXED_Q, _FIXED_X, _ZIP = 4, 6, 7, 8
 
 #: What a year of load shapes starts from: shares of the load, its power before the
-#: shape, and whether reactive power follows none. For `filed_profiles` alone.
-YEAR = ["p_part", "q_part", "year_kw", "year_kvar", "fixed_q"]
+#: shape, whether reactive power follows none, and the PV system that turns its shape
+#: into power. For `filed_profiles` alone.
+YEAR = ["p_part", "q_part", "year_kw", "year_kvar", "fixed_q", "panel"]
 
 #: Below this voltage OpenDSS cuts a ZIP load off; above, the model is not ours. [pu]
 ZIP_CUTOFF = 0.5
@@ -115,6 +117,7 @@ def _loads(circuit: Any, nodes: pd.DataFrame) -> Iterator[dict[str, Any]]:  # no
                     "year_kw": year * kw,
                     "year_kvar": q_year * kvar,
                     "fixed_q": fixed_q,
+                    "panel": None,
                 }
 
 
@@ -182,7 +185,7 @@ def _generators(
     notes: list[str],
 ) -> Iterator[dict[str, Any]]:
     """Yield the ports of generators, PV systems and storage, as they stand."""
-    count = 0
+    years: dict[str, dict[str, Any]] = {}
     for full in circuit.AllElementNames:
         kind, name = str(full).lower().split(".", 1)
         if kind not in ("generator", "pvsystem", "storage"):
@@ -192,11 +195,11 @@ def _generators(
         if not element.Enabled:
             continue
         _refuse_generator(element, kind, name)
-        count += 1
         phases = int(element.NumPhases)
         delta = str(element.Properties("conn").Val).lower() in ("delta", "ll")
         branches = _branches(element, nodes, phases, delta=delta)
         power = np.asarray(element.Powers, dtype=float).view(complex).sum()
+        year = years[str(full)] = generation_year(circuit, element, kind)
         for branch in branches:
             own = name if len(branches) == 1 else f"{name}.{branch['phases']}"
             yield branch | {
@@ -204,21 +207,43 @@ def _generators(
                 "kind": "other" if kind == "storage" else "generation",
                 "p_kw": power.real / len(branches),
                 "q_kvar": power.imag / len(branches),
-                "profile": "",
+                "profile": year["profile"],
                 "p_exponent": 0.0,
                 "q_exponent": 0.0,
                 "rated_v_pu": 1.0,
                 "part_of": "",
-                "p_part": 1.0,
-                "q_part": 1.0,
-                "year_kw": power.real / len(branches),
-                "year_kvar": power.imag / len(branches),
+                "p_part": -1.0 / len(branches),
+                "q_part": -1.0 / len(branches),
+                "year_kw": year["year_kw"] / len(branches),
+                "year_kvar": year["year_kvar"] / len(branches),
                 "fixed_q": False,
+                "panel": year["panel"],
             }
-    if count:
+    _note_generation(years, notes)
+
+
+def _note_generation(years: dict[str, dict[str, Any]], notes: list[str]) -> None:
+    """Say which generators follow a shape, and which are off."""
+    stored = [name for name in years if name.lower().startswith("storage.")]
+    giving = {name: year for name, year in years.items() if name not in stored}
+    if stored:
         notes.append(
-            f"{count} generator(s), PV system(s) or storage: constant power at what "
-            "they give in the snapshot"
+            f"{len(stored)} storage element(s): constant power at what they give or "
+            "draw in the snapshot"
+        )
+    if giving:
+        follow = sum(year["profile"] != "" for year in giving.values())
+        notes.append(
+            f"{follow} of {len(giving)} generator(s) and PV system(s) follow a load "
+            "shape; the others, and all of them in a snapshot, are off"
+        )
+    lost = [name for name, year in giving.items() if year["left_out"]]
+    if lost:
+        notes.append(
+            f"{len(lost)} generator(s) or PV system(s) have a load shape and settings "
+            "that are not carried over a year (dispatch by load or price, priority of "
+            "the power factor, kvar by least power, a current limit, what an inverter "
+            f"control did in the snapshot): off, first {lost[:3]}"
         )
 
 

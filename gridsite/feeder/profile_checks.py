@@ -143,7 +143,8 @@ def _calendar(meters: Meters) -> Iterator[Finding]:
     )
     if whole:
         cure = "none needed"
-        yield Finding("note", "calendar", "", len(time), f"{text}: whole years", cure)
+        text += ": whole years"
+        yield Finding("note", "calendar", "", len(time), text, cure, "steps")
         return
     near = abs((end - time[0]) - pd.Timedelta(days=365.5)) < 3 * _DAY_STEPS
     cure = (
@@ -152,7 +153,8 @@ def _calendar(meters: Meters) -> Iterator[Finding]:
         if near
         else "capacities hold for these steps alone: give a whole year"
     )
-    yield Finding("warning", "calendar", "", len(time), f"{text}: no whole year", cure)
+    text += ": no whole year"
+    yield Finding("warning", "calendar", "", len(time), text, cure, "steps")
 
 
 def _values(meters: Meters) -> Iterator[Finding]:

@@ -87,8 +87,9 @@ def read_opendss(master: str | Path, *, crs: str | None = None) -> Feeder:
     their own (OpenDSS then takes 400 A) are unrated; switches and connectors of up
     to 1 m without one, and series reactors, are not checked.
 
-    Generators, photovoltaic systems and storage are constant power at what they give
-    in the snapshot.
+    Generators and photovoltaic systems give what their load shapes make of them
+    (`gridsite.feeder.opendss_generation`); those without a shape are off. Storage is
+    constant power at what it gives or draws in the snapshot.
 
     Examples
     --------

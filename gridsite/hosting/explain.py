@@ -61,7 +61,8 @@ _REASONS = {
     ),
     "unrated": (
         "{criterion} of {element} has no rating (a fuse of amperes without a voltage "
-        "counts as none), so that no load beyond it can be called safe"
+        "counts as none), so that no load beyond it can be called safe; --ratings "
+        "gives one, --assume-line-a one to every line ([feeder] of a study has both)"
     ),
     "unsupplied": "no source reaches bus {bus}",
     "lacks_phase": "bus {bus} lacks one of the three phases that the unit draws on",

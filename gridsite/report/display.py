@@ -51,6 +51,12 @@ STATUS_TEXT = {
     "not_converged": "no power flow solution found",
     "no_connection": "no connection to the feeder",
 }
+
+#: What rates a connection whose status is ``unrated``.
+UNRATED_CURE = (
+    "give the rating by --ratings, of lines also by --assume-line-a "
+    "([feeder] ratings, assume_line_a of a study)"
+)
 _RATED = ("ok", "censored")
 
 

@@ -28,8 +28,8 @@ def write_findings_page(
     Parameters
     ----------
     findings : pandas.DataFrame
-        ``severity, check, element, value, message, cure``; ``subject`` is the feeder
-        where the table has no such column.
+        ``severity, check, element, value, message, cure, unit`` of the value;
+        ``subject`` is the feeder where the table has no such column.
     path : path
         File to be written.
     title : str
@@ -44,9 +44,8 @@ def write_findings_page(
     counts = table["severity"].value_counts()
     rows = []
     for row in table.to_dict("records"):
-        cells = [
-            value_text(row[name]) if name == "value" else row[name] for name in _COLUMNS
-        ]
+        shown = row | {"value": value_text(row["value"], row.get("unit", ""))}
+        cells = [shown[name] for name in _COLUMNS]
         text = "".join(f"<td>{_escaped(cell)}</td>" for cell in cells)
         rows.append(f'<tr class="{_escaped(row["severity"])}">{text}</tr>')
     named = [f"{count} {name}(s)" for name, count in counts.items()]

@@ -42,6 +42,9 @@ COMPARISON_METRICS = (
     ("water_m3_per_year", "water", 1.0, "m³/year", 0),
 )
 
+#: Errors of the feeder's data that a warning repeats.
+_ERRORS_SHOWN = 3
+
 
 def money_unit(summary: Mapping[str, Any]) -> str:
     """
@@ -261,7 +264,23 @@ def warnings(results: Results) -> list[str]:
         found.append("This plan was not replayed in AC power flow.")
     if results.summary.get("status") == "not_verified":
         found.append("The plan is not verified: limits are still broken in replay.")
+    if results.findings is not None:
+        found += _error_text(results.findings)
     return found
+
+
+def _error_text(findings: pd.DataFrame) -> list[str]:
+    """Return a sentence on what is wrong with the feeder, if anything is."""
+    errors = findings[findings["severity"] == "error"]
+    if errors.empty:
+        return []
+    first = "; ".join(errors["message"].head(_ERRORS_SHOWN))
+    more = "; ..." if len(errors) > _ERRORS_SHOWN else ""
+    text = (
+        f"{len(errors)} error(s) in the data of the feeder, on which the results rest: "
+        f"{first}{more}. They are in checks.html; gridsite check lists all."
+    )
+    return [text]
 
 
 def page_context(results: Results, notes: list[str]) -> dict[str, Any]:

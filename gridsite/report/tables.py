@@ -8,7 +8,7 @@ import pandas as pd
 from rich.table import Table
 from rich.text import Text
 
-from gridsite.report.display import STATUS_TEXT, quantity
+from gridsite.report.display import STATUS_TEXT, UNRATED_CURE, quantity
 from gridsite.report.page import (
     comparison_rows,
     headline,
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from gridsite.report.export import Results
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+#: Units of values that are shown bare.
+_UNITLESS = ("", "-", "count")
 _SEVERITY_STYLES = {"error": "bold red", "warning": "yellow"}
 
 
@@ -105,6 +107,8 @@ def hosting_table(results: Results) -> Table:
         cells = [f"{int(count.get(status, 0)):,}" for count in counts]
         if any(cell != "0" for cell in cells):
             table.add_row(f"number with status: {words}", *cells)
+            if status == "unrated":
+                table.add_row(plain_text(UNRATED_CURE), "", "")
     table.add_section()
     limits = hosting.loc[hosting["firm_status"] == "ok", "limit_criterion"]
     for name, number in limits.value_counts().items():
@@ -148,8 +152,8 @@ def findings_table(findings: pd.DataFrame) -> Table:
     Parameters
     ----------
     findings : pandas.DataFrame
-        Columns ``severity``, ``element``, ``value``, ``message``, ``cure``, and
-        ``subject`` where there is more than the feeder.
+        Columns ``severity``, ``element``, ``value``, ``message``, ``cure``, ``unit``
+        of the value, and ``subject`` where there is more than the feeder.
 
     Returns
     -------
@@ -160,15 +164,14 @@ def findings_table(findings: pd.DataFrame) -> Table:
     if "subject" in findings and (findings["subject"] != "feeder").any():
         columns = ["subject", *columns]
     table = Table(*columns, title=f"{len(findings):,} findings")
-    for row in findings[columns].to_dict("records"):
-        cells = [
-            value_text(row[name]) if name == "value" else row[name] for name in columns
-        ]
+    for row in findings.to_dict("records"):
+        shown = row | {"value": value_text(row["value"], row.get("unit", ""))}
+        cells = [shown[name] for name in columns]
         table.add_row(*_texts(cells), style=_SEVERITY_STYLES.get(row["severity"], ""))
     return table
 
 
-def value_text(value: Any) -> str:  # noqa: ANN401
+def value_text(value: Any, unit: str = "") -> str:  # noqa: ANN401
     """
     Return the value of a finding as text.
 
@@ -176,20 +179,25 @@ def value_text(value: Any) -> str:  # noqa: ANN401
     ----------
     value : object
         A number, or nothing.
+    unit : str, default ""
+        Its unit; a count and a ratio show none.
 
     Returns
     -------
     str
-        Six digits; empty where there is none.
+        Six digits and the unit; empty where there is no number.
 
     Examples
     --------
-    >>> value_text(0.95123456), value_text(float("nan"))
-    ('0.951235', '')
+    >>> value_text(0.95123456, "pu"), value_text(3.0, "count")
+    ('0.951235 pu', '3')
+    >>> value_text(float("nan"), "%")
+    ''
     """
     if pd.isna(value):
         return ""
-    return f"{value:.6g}" if isinstance(value, float) else str(value)
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text if unit in _UNITLESS else f"{text} {unit}"
 
 
 def plain_text(value: object) -> Text:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from gridsite.places.people import NEAR_NOTE
 from gridsite.report import Results
 from gridsite.report.display import last_period
 from gridsite.results import (
@@ -109,6 +110,7 @@ def collect(
         "generated": config.study.generated,
         "assumptions": [
             *config.study.assumptions,
+            *([] if config.users.near is None else [NEAR_NOTE]),
             *([] if grid.feeder.nodes["phases"].eq("ABC").any() else [_PHASES_NOTE]),
             *assumptions(
                 grid,

@@ -138,8 +138,8 @@ def run_study(
     began = time.perf_counter()
     files = _headroom_files(study.config.hosting, scratch)
     progress(0.0, "reading the feeder")
-    feeder = study.feeder()
-    findings = checked_feeder(feeder, study.limits(feeder))
+    feeder, errors = study.feeder_with_errors()
+    findings = checked_feeder(feeder, study.limits(feeder), errors)
     progress(0.05, "reading roofs and users")
     config = study.config
     places = study_places(config.buildings, config.service, study.path, feeder)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from gridsite.config import StudyConfig, read_config
 from gridsite.errors import ConfigError
 from gridsite.feeder.assumed_ratings import read_ratings, with_ratings
+from gridsite.feeder.checks import read_with_errors
 from gridsite.feeder.load_growth import with_committed_ports
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.taps import TapControl
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     import geopandas as gpd
     import pandas as pd
 
+    from gridsite.feeder.findings import Finding
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
 
@@ -103,10 +105,30 @@ class Study:
             The electrical model, with the ratings of the study and the committed
             loads that stand at a bus.
         """
-        section = self.config.feeder
-        source, table = section.source, None
-        where = source if ":" in source else self.path(source)
-        feeder = read_feeder(where, crs=section.crs)
+        return self._completed(read_feeder(self._source(), crs=self.config.feeder.crs))
+
+    def feeder_with_errors(self) -> tuple[Feeder, list[Finding]]:
+        """
+        Return the study's feeder, and the errors of its file.
+
+        Returns
+        -------
+        feeder : Feeder
+            As from `Study.feeder`.
+        errors : list of Finding
+            As from `gridsite.feeder.checks.read_with_errors`.
+        """
+        crs = self.config.feeder.crs
+        feeder, errors = read_with_errors(self._source(), crs=crs)
+        return self._completed(feeder), errors
+
+    def _source(self) -> str | Path:
+        source = self.config.feeder.source
+        return source if ":" in source else self.path(source)
+
+    def _completed(self, feeder: Feeder) -> Feeder:
+        """Give a feeder the ratings and the committed loads of the study."""
+        section, table = self.config.feeder, None
         if section.ratings is not None:
             table = read_ratings(self.path(section.ratings))
         if table is not None or section.assume_line_a is not None:

@@ -435,7 +435,15 @@ def test_no_finding_comes_without_its_fault():
     found = check_feeder(village())
     assert set(found["check"]) == NOTES
     assert set(found["severity"]) == {"note"}
-    assert list(found) == ["severity", "check", "element", "value", "message", "cure"]
+    assert list(found) == [
+        "severity",
+        "check",
+        "element",
+        "value",
+        "message",
+        "cure",
+        "unit",
+    ]
     assert found["value"].dtype == float
 
 
@@ -443,6 +451,10 @@ def test_the_base_case_is_that_of_pandapower():
     net = village()
     found = check_feeder(net).set_index("check")
     pp.runpp(net, numba=False)
+    known = found["unit"]
+    assert known["base voltage"] == "pu"
+    assert known["base line loading"] == known["base transformer loading"] == "%"
+    assert set(known) <= {"pu", "%", "count"}
     lowest = net.res_bus["vm_pu"]
     assert found.loc["base voltage", "value"] == pytest.approx(lowest.min(), abs=1e-7)
     # the two streets are alike: either end is the lowest but for rounding
@@ -512,6 +524,7 @@ def test_one_finding_covers_all_rows_of_a_check():
     assert found.loc["rating missing", "value"] == 24
     assert found.loc["rating missing", "element"] == "cable 0-0, cable 0-1, cable 0-2"
     assert "24 of 25" in found.loc["rating missing", "message"]
+    assert "--assume-line-a" in found.loc["rating missing", "cure"]
     assert "base line loading" not in found.index
 
 

