@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.assumed_ratings import ASSUMED, rating_sources
@@ -222,14 +223,17 @@ def _rate(
     progress: Callable[[float, str], None] | None,
 ) -> pd.DataFrame:
     """Rate connections, with controls that act or stand."""
-    if grid.course is None:
-        out = _rate_standing(table, grid, settings, progress)
-    else:
 
-        def standing(case: GridCase, own: Settings) -> pd.DataFrame:
-            return _rate_standing(table, case, own, progress)
+    def standing(case: GridCase, own: Settings) -> pd.DataFrame:
+        return _rate_standing(table, case, own, progress)
 
-        out = rate_acting(grid, settings, standing).assign(assumed=table["assumed"])
+    # threads of linear algebra wait for work, and take the processors of ours
+    with threadpool_limits(1, user_api="blas"):
+        if grid.course is None:
+            out = standing(grid, settings)
+        else:
+            out = rate_acting(grid, settings, standing)
+            out = out.assign(assumed=table["assumed"])
     out = check_table("hosting", _with_assumed_ratings(out, grid.feeder))
     aged = grid.ageing is not None
     out.attrs["not_checked"] = not_checked(grid.limits, grid.feeder, aged=aged)

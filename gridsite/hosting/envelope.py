@@ -19,6 +19,7 @@ import numpy as np
 from gridsite.hosting.envelope_kernels import binding_load, lower_to, spread_steps
 from gridsite.hosting.overtaking import overtaking
 from gridsite.hosting.phase_rows import unbalance_load
+from gridsite.hosting.response_kernels import product
 from gridsite.hosting.search import largest_passing, root_near
 
 if TYPE_CHECKING:
@@ -238,13 +239,13 @@ class Envelope:
             weight[own] = 0.0
             z = np.where(own, z, response.row_z[inner, port])
             mix, series = response.modes
-            second = (weight @ mix).astype(np.complex64) @ at(series)
+            second = product((weight @ mix).astype(np.complex64), at(series))
             if follows.any():
                 weight = -response.row_z[inner][:, follows]
                 weight *= response.z_port[np.ix_(follows, port)].T
                 weight[own] = 0.0
                 mix, series = response.following_modes
-                z_more = (weight @ mix).astype(np.complex64) @ at(series)
+                z_more = product((weight @ mix).astype(np.complex64), at(series))
         if ratio.any():
             positive = case.positive_y[np.where(ratio, row - case.first_unbalance, 0)]
             over = positive @ at(case.v)

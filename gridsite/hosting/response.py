@@ -30,11 +30,11 @@ itself: :math:`M` takes :math:`1 - \tfrac n2` of its power, and :math:`Z_{kk}` g
 from __future__ import annotations
 
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gridsite.hosting.screening_kernels import weigh_ports
+from gridsite.hosting.response_kernels import product, weigh_ports
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -238,7 +238,8 @@ class Response:
         at = self.case.block.follows
         if not at.any():
             return np.zeros((len(at), 0), dtype=np.complex128)
-        out: Complex = -(self.z_port[:, at] * self.z_port[at].T) @ self.following
+        weights = np.ascontiguousarray(-(self.z_port[:, at] * self.z_port[at].T))
+        out: Complex = product(weights, self.following)
         return out
 
     @cached_property
@@ -251,8 +252,8 @@ class Response:
         numpy.ndarray of complex, shape (n_port, n_step)
             M of the module's formula. [pu]
         """
-        weights = self.z_port * np.conj(self.z_port.T)
-        out: Complex = weights @ self.admittance
+        weights = np.ascontiguousarray(self.z_port * np.conj(self.z_port.T))
+        out: Complex = product(weights, self.admittance)
         return out
 
     @cached_property
@@ -295,14 +296,13 @@ def _modes(series: Complex) -> tuple[Complex, Complex]:
         return np.eye(len(series), dtype=complex), series.astype(np.complex64)
     some = series[:, :: max(1, series.shape[1] // _MODE_STEPS)]
     few = some.shape[1] < len(series)  # steps, whose products have the same sizes
-    product = np.conj(some.T) @ some if few else some @ np.conj(some.T)
-    size, vectors = np.linalg.eigh(product)
+    gram = np.conj(some.T) @ some if few else some @ np.conj(some.T)
+    size, vectors = np.linalg.eigh(gram)
     left_out = np.cumsum(np.maximum(size, 0.0))
     kept = left_out > _MODE_ERROR**2 * left_out[-1:].sum()
     mix: Complex = np.ascontiguousarray(vectors[:, kept])
     if few:
         mix = some @ mix / np.sqrt(size[kept])
     # small corrections: single precision holds them to 1e-7 of themselves
-    single: Any = series.astype(np.complex64)
-    course: Complex = np.conj(mix.T).astype(np.complex64) @ single
-    return mix, course
+    single = np.ascontiguousarray(np.conj(mix.T), dtype=np.complex64)
+    return mix, product(single, series.astype(np.complex64))

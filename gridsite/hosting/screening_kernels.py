@@ -75,21 +75,6 @@ def _two_bus(drawn, v, z, m, h, wr, wi, cr, ci, moved):
 
 
 @nb.njit(cache=True, parallel=True, error_model="numpy")
-def weigh_ports(v_port, power, weight):  # pragma: no cover
-    """Turn what ports draw into conj(S / V^2), in place, and fill |S| / |V|."""
-    for k in nb.prange(power.shape[0]):
-        for t in range(power.shape[1]):
-            v, s = v_port[k, t], power[k, t]
-            inv = 1.0 / (v.real**2 + v.imag**2)
-            weight[k, t] = np.sqrt((s.real**2 + s.imag**2) * inv)
-            # conj(S) V^2 / |V|^4
-            x = (s.real * v.real + s.imag * v.imag) * inv
-            y = (s.real * v.imag - s.imag * v.real) * inv
-            re = (x * v.real - y * v.imag) * inv
-            power[k, t] = complex(re, (x * v.imag + y * v.real) * inv)
-
-
-@nb.njit(cache=True, parallel=True, error_model="numpy")
 def may_bind(  # pragma: no cover
     drawn,
     port,
