@@ -15,7 +15,7 @@ import pandas as pd
 from gridsite.feeder.split import trunk_with
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
 
@@ -72,6 +72,39 @@ def cases_at(
             near = trunk_with(grid.feeder, here, split, part, held)
             case = grid.part(near[0], feeder_id, near[1])
         yield held, at, np.searchsorted(held, step[at]), case
+
+
+def kept_cases(
+    grid: GridCase, feeder_id: str, step: Ints, part: int
+) -> Callable[[Ints], Iterator[At]]:
+    """
+    Return `cases_at` of the trunk with one part, solved once for all steps of use.
+
+    Parameters
+    ----------
+    grid : GridCase
+        Base cases.
+    feeder_id : str
+        Which block; one that is split.
+    step : numpy.ndarray of int
+        Every step that will be asked for.
+    part : int
+        Leaf that the trunk is held with.
+
+    Returns
+    -------
+    callable
+        Takes the steps of some items, and yields as `cases_at` does.
+    """
+    kept = [(held, case) for held, _, _, case in cases_at(grid, feeder_id, step, part)]
+
+    def at_steps(step: Ints) -> Iterator[At]:
+        for held, case in kept:
+            at = np.flatnonzero(np.isin(step, held))
+            if len(at):
+                yield held, at, np.searchsorted(held, step[at]), case
+
+    return at_steps
 
 
 def ports_of(case: BaseCase, port_ids: NDArray[Any]) -> Ints:

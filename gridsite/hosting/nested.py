@@ -22,7 +22,7 @@ from gridsite.feeder.kernels import threads_worth
 from gridsite.hosting.block_rating import BlockRating
 from gridsite.hosting.closed_steps import Closed, joined
 from gridsite.hosting.flexible import level_name
-from gridsite.hosting.near_cases import cases_at, parts_of, ports_of
+from gridsite.hosting.near_cases import cases_at, kept_cases, parts_of, ports_of
 from gridsite.hosting.rows import (
     blank_rows,
     flexible_columns_of,
@@ -414,7 +414,10 @@ class _SplitRating:
         for part, at in enumerate(self.at):
             if not len(at):
                 continue
-            cases = whole if part in self.capped else partial(whole, part=part)
+            cases: _Cases = whole
+            if part not in self.capped:
+                steps = self._steps_of(at)
+                cases = kept_cases(self.grid, self.feeder_id, steps, part)
             self._lower_near(at, cases)
             share[at] = self._excess(at, cases)
         self._lower_near(np.arange(len(self.index)), whole)
@@ -427,6 +430,14 @@ class _SplitRating:
         if self.settings.lower_envelope is not None:
             good = np.flatnonzero(out["flexible_status"] == "ok")
             self.settings.lower_envelope(self.index[good], fell[good], firm[good])
+
+    def _steps_of(self, at: Ints) -> Ints:
+        """Return the steps at which some connections are confirmed."""
+        limit = self.grid.profiles.time.get_indexer(
+            pd.DatetimeIndex(self.out["limit_time"][at])
+        )
+        tight = [self.tight[row][0] for row in at.tolist() if row in self.tight]
+        return np.unique(np.concatenate([limit[limit >= 0], *tight])).astype(np.int64)
 
     def _lower_near(self, at: Ints, cases: _Cases) -> None:
         """Lower what fails at the step that limits it, then at steps as near."""
