@@ -164,14 +164,14 @@ def closing_row(case: BaseCase, port: Ints, step: Ints) -> Ints:
     Returns
     -------
     numpy.ndarray of int, shape (n,)
-        Of those broken without the load on which it acts, the one broken most over
-        its size; -1 for none.
+        Of those broken without the load which it breaks further, the one broken most
+        over its size; -1 for none.
     """
-    rows = case.broken_rows
-    if not len(rows):
-        return np.full(len(port), -1)
-    at = np.ix_(rows, step)
-    hit = case.broken[at] & case.acts_on[np.ix_(rows, port)]
-    depth = np.where(hit, case.slack[at] / case.scale[rows, None], 0.0)
-    out: Ints = np.where(hit.any(axis=0), rows[depth.argmin(axis=0)], -1)
+    deepest, out = np.zeros(len(port)), np.full(len(port), -1)
+    ports, own = np.unique(port, return_inverse=True)
+    for row in case.broken_rows:
+        hit = case.acts_on[row, port] & _worsened(case, int(row), ports)[own, step]
+        depth = np.where(hit, case.slack[row, step] / case.scale[row], 0.0)
+        lower = depth < deepest
+        deepest[lower], out[lower] = depth[lower], row
     return out

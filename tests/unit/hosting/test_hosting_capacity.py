@@ -18,6 +18,7 @@ from gridsite.hosting.capacity import (
     hosting_capacity,
     own_connections,
 )
+from gridsite.hosting.closed_steps import closing_row
 from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import CRITERIA, Limits
@@ -464,6 +465,10 @@ def test_load_that_relieves_a_broken_line_keeps_its_capacity(village):
     row = table.loc["house 4"]
     assert row["firm_status"] == "ok"
     assert row["firm_kw"] > 5.0
+    names = feeder.ports.index[case.block.ports]
+    house = names.get_indexer(["house 4"])
+    assert case.acts_on[case.broken_rows, house[0]].any()
+    assert closing_row(case, house, np.array([1])).tolist() == [-1]
 
 
 def test_load_that_relieves_at_noon_and_worsens_at_night_has_no_capacity(village):
