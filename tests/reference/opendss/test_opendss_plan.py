@@ -198,8 +198,9 @@ def test_worst_and_best_are_least_and_most_of_the_phases(plan):
         run = plan(HOUSE, 4.5, ["zip", "motor"], JUDGED, ASSUMED, phases=rule)
         table = run.results.hosting.set_index("building_id").sort_index()
         firm[rule] = table["firm_kw"]
-    assert (firm["worst"] <= firm["known"]).all()
-    assert (firm["known"] <= firm["best"]).all()
+    rounding = 1e-9  # sums over ports depend on which are rated together
+    assert (firm["worst"] <= firm["known"] + rounding).all()
+    assert (firm["known"] <= firm["best"] + rounding).all()
     assert (firm["worst"] < firm["best"]).any()
 
 
