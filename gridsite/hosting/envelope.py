@@ -48,8 +48,9 @@ _LOOKED_AT = 64
 #: Estimates held at once. [values]
 _BATCH_VALUES = 4_000_000
 
-#: Width of the AC searches that calibrate. [kW]
-_SEARCH_TOLERANCE_KW = 0.01
+#: Width of the AC searches that calibrate, and the least load whose factor means
+#: anything: that width is no longer a large share of it. [kW]
+_SEARCH_TOLERANCE_KW, _CALIBRATED_FROM_KW = 0.01, 0.1
 
 #: Rounds of confirming in AC and lowering.
 _CONFIRMING_ROUNDS = 8
@@ -295,7 +296,7 @@ class Envelope:
         i, j = np.nonzero(step >= 0)
         found = np.full(guess.shape, np.nan)
         found[i, j] = self._search(load[i], row[i], step[i, j], guess[i, j])
-        usable = np.isfinite(found) & (guess > _SEARCH_TOLERANCE_KW)
+        usable = np.isfinite(found) & (guess > _CALIBRATED_FROM_KW)
         factor = np.divide(found, guess, where=usable, out=np.ones(guess.shape))
         # what was not found is held by the one before, or by the first
         held = np.maximum.accumulate(
