@@ -14,6 +14,7 @@ from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.envelope import Envelope
+from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.flexible import energy_rating, hours_rating
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
@@ -242,3 +243,21 @@ def _full_transformer(feeder, limits):
         held = not grid.block(feeder_id).broken.any()
         low, high = (kw, high) if held else (low, kw)
     return low
+
+
+def test_a_limit_that_binds_at_few_steps_is_followed_there(village, tmp_path):
+    feeder = read_feeder(village(vm_pu=0.98, trafo_mva=0.1))
+    draws = np.random.default_rng(0).gamma(1.0, 3.0, (5, 1100))
+    loads, limits = _shaped(feeder.load_ports, draws), Limits(voltage_min_pu=0.95)
+    table = hosting_capacity(
+        feeder, loads, limits=limits, envelope=tmp_path / "envelope.nc"
+    )
+    headroom = read_envelope(tmp_path / "envelope.nc")["headroom_kw"].to_numpy()
+    headroom = headroom if len(headroom) == 5 else headroom.T
+    grid = GridCase(feeder, loads, limits)
+    case = grid.block(grid.feeder_ids[0])
+    own = feeder.ports.index[case.block.ports].get_indexer(table["port_id"])
+    which, step = np.nonzero(headroom > 0.0)
+    kw = np.maximum(headroom[which, step] - 0.05, 0.0)
+    slack, _ = case.evaluate(own[which], step, kw)
+    assert slack.min() >= 0.0
