@@ -17,7 +17,8 @@ import numpy as np
 from common import Clock, print_machine, read_case
 from peers import LightSim2Grid, PowerGridModel, circuit
 
-from gridsite.feeder.powerflow import Block, Solution, States
+from gridsite.feeder.powerflow import Block
+from gridsite.feeder.states import Solution, States
 from gridsite.hosting.grid_case import port_profiles
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ import numpy as np
 
 from gridsite.errors import DataError
 from gridsite.feeder.controls import feeder_at
-from gridsite.feeder.powerflow import Block, block_states
+from gridsite.feeder.powerflow import Block
+from gridsite.feeder.states import block_states
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from gridsite.feeder.controls import Control
     from gridsite.feeder.model import Feeder
-    from gridsite.feeder.powerflow import States
     from gridsite.feeder.profiles import Profiles
+    from gridsite.feeder.states import States
 
     Ints = NDArray[np.int64]
     Floats = NDArray[np.float64]

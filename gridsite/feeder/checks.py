@@ -22,8 +22,9 @@ from gridsite.feeder.net_checks import (
 )
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.opendss_checks import against_engine, opendss_findings
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
+from gridsite.feeder.states import States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -27,7 +27,6 @@ References
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -36,98 +35,22 @@ import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
 from gridsite.feeder.elimination import branches_by_row, eliminated
-from gridsite.feeder.kernels import fill_power, threads_worth
+from gridsite.feeder.kernels import threads_worth
 from gridsite.feeder.model import further_nodes, load_models
 from gridsite.feeder.state_kernels import solve_states
+from gridsite.feeder.states import Solution
 
 if TYPE_CHECKING:
-    import pandas as pd
     from numpy.typing import NDArray
 
     from gridsite.feeder.model import Feeder
-    from gridsite.feeder.profiles import Profiles
+    from gridsite.feeder.states import States
 
 #: Largest change of any voltage between two iterations of a converged state. [pu]
 TOLERANCE_PU = 1e-9
 
 #: Most iterations; a state that needs more has not converged.
 MAX_ITERATIONS = 200
-
-
-@dataclass(frozen=True, kw_only=True)
-class States:
-    """
-    Load states of one block, in factored form so that they stay small.
-
-    State ``s`` draws ``p_shapes[shape_of_port, step[s]] * p_scale`` at each port,
-    plus ``added[s] * (1 + j tan_phi)`` at port ``added_port[s]`` (-1: none),
-    plus ``spread[k] * (1 + j tan_phi)`` at every port ``k``, plus
-    ``more[more_of[k], step[s]] * (1 + j tan_phi)`` where ``more_of[k]`` is not -1.
-    All in pu; what is added is constant power, whatever the port's own load is.
-    Sources hold their voltages times ``drive[step[s]]`` (1 by default).
-    """
-
-    p_shapes: NDArray[np.float64]
-    q_shapes: NDArray[np.float64]
-    shape_of_port: NDArray[np.int64]
-    p_scale: NDArray[np.float64]
-    q_scale: NDArray[np.float64]
-    spread: NDArray[np.float64]
-    tan_phi: float
-    drive: NDArray[np.complex128] | None = None
-    more_of: NDArray[np.int64] | None = None
-    more: NDArray[np.float64] | None = None
-
-    def power(self, steps: NDArray[np.int64]) -> NDArray[np.complex128]:
-        """
-        Return the power drawn at each port at its rated voltage, without ``more``.
-
-        Parameters
-        ----------
-        steps : numpy.ndarray of int, shape (n_step,)
-            Wanted steps.
-
-        Returns
-        -------
-        numpy.ndarray of complex, shape (n_port, n_step)
-            Load positive. [pu]
-        """
-        out = np.empty((len(self.p_scale), len(steps)), dtype=np.complex128)
-        fill_power(
-            self.p_shapes,
-            self.q_shapes,
-            self.shape_of_port,
-            self.p_scale,
-            self.q_scale,
-            self.spread,
-            self.tan_phi,
-            steps,
-            out,
-        )
-        return out
-
-
-@dataclass(frozen=True, kw_only=True)
-class Solution:
-    """
-    Voltages of many states.
-
-    Parameters
-    ----------
-    v : numpy.ndarray of complex, shape (n_node, n_state)
-        Node voltages; NaN in every state that did not converge. [pu]
-    converged : numpy.ndarray of bool, shape (n_state,)
-        Convergence flag of each state.
-    residual_kva : numpy.ndarray, shape (n_state,)
-        Largest power mismatch at any node. [kVA]
-    iterations : numpy.ndarray of int, shape (n_state,)
-        Iterations done.
-    """
-
-    v: NDArray[np.complex128]
-    converged: NDArray[np.bool_]
-    residual_kva: NDArray[np.float64]
-    iterations: NDArray[np.int64]
 
 
 class Block:
@@ -532,45 +455,3 @@ class Block:
             residual_kva=residual * self.base_kva,
             iterations=iterations,
         )
-
-
-def block_states(
-    block: Block,
-    profiles: Profiles,
-    tan_phi: float = 0.0,
-    added_kw: pd.Series[float] | None = None,
-) -> States:
-    """
-    Return a block's loads in per unit.
-
-    Parameters
-    ----------
-    block : Block
-        The block.
-    profiles : Profiles
-        On all ports of its feeder.
-    tan_phi : float, default 0.0
-        Reactive over active power of added loads. [-]
-    added_kw : pandas.Series of float, optional
-        Added at every step, by port; 0 where a port is not named. [kW]
-
-    Returns
-    -------
-    States
-        Of all steps.
-    """
-    ports = block.ports
-    spread = np.zeros(len(ports))
-    if added_kw is not None:
-        added = added_kw.reindex(profiles.port_ids[ports]).fillna(0.0)
-        spread = np.asarray(added, dtype=np.float64) / block.base_kva
-    return States(
-        p_shapes=np.ascontiguousarray(profiles.p_shapes, dtype=np.float64),
-        q_shapes=np.ascontiguousarray(profiles.q_shapes, dtype=np.float64),
-        shape_of_port=profiles.shape_of_port[ports].astype(np.int64),
-        p_scale=profiles.p_scale_kw[ports] / block.base_kva,
-        q_scale=profiles.q_scale_kvar[ports] / block.base_kva,
-        spread=spread,
-        tan_phi=tan_phi,
-        drive=profiles.source_factor,
-    )

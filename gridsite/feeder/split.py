@@ -27,7 +27,8 @@ from scipy.sparse.linalg import splu
 
 from gridsite.errors import BaseCaseError
 from gridsite.feeder.model import PORT_NODES, further_nodes
-from gridsite.feeder.powerflow import Block, States, block_states
+from gridsite.feeder.powerflow import Block
+from gridsite.feeder.states import States, block_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

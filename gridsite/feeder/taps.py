@@ -27,7 +27,8 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
-from gridsite.feeder.powerflow import Block, block_states
+from gridsite.feeder.powerflow import Block
+from gridsite.feeder.states import block_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -9,14 +9,13 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import DataError
-from gridsite.feeder.powerflow import block_states
 from gridsite.feeder.split import split_feeder
+from gridsite.feeder.states import block_states
 from gridsite.hosting.acting import plan_states
-from gridsite.hosting.ageing_replay import ageing_violations
+from gridsite.hosting.block_replay import BlockReplay, ReplayedPart, joined_parts
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.voltage_quality import (
-    VoltageRule,
     voltage_rule_of,
     voltage_rule_summary,
 )
@@ -28,15 +27,9 @@ if TYPE_CHECKING:
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
-    from gridsite.hosting.ageing_limit import Ageing
     from gridsite.hosting.base_case import BaseCase
 
     Floats = NDArray[np.float64]
-
-#: Most violations of one block that are listed; all are counted.
-_MOST_LISTED = 20_000
-
-_COLUMNS = ["element", "criterion", "time", "value", "limit", "base_value", "excess"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +119,7 @@ def replay_loads(
     if grid is None:
         grid = GridCase(feeder, loads, limits or Limits(), power_factor=power_factor)
     _check_added(feeder, added_kw)
-    parts: list[_Part] = []
+    parts: list[ReplayedPart] = []
     for done, feeder_id in enumerate(grid.solved_ids):
         if progress:
             progress(done / len(grid.solved_ids), f"replay of {feeder_id}")
@@ -152,28 +145,13 @@ def _check_added(feeder: Feeder, added_kw: pd.Series[float]) -> None:
         raise DataError(msg)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Part:
-    """What the replay of a block, or of a part of one, found."""
-
-    listing: pd.DataFrame
-    peaks: pd.DataFrame
-    lowest: pd.DataFrame
-    losses_mwh: tuple[float, float]
-    base_violations: int
-    new: int
-    worsened: int
-    failed: int
-    voltage_rule: VoltageRule | None
-
-
 def _replayed(
     grid: GridCase, feeder_id: str, added_kw: pd.Series[float]
-) -> Iterator[_Part]:
+) -> Iterator[ReplayedPart]:
     """Replay one block, in its parts where it is split."""
     if grid.course is not None:
         states = plan_states(grid, feeder_id, added_kw)
-        replays = (_BlockReplay(case, v, None, moved) for case, v, moved in states)
+        replays = (BlockReplay(case, v, None, moved) for case, v, moved in states)
         nodes = grid.feeder.nodes
         nodes = nodes[nodes["feeder_id"] == feeder_id]
         rule = voltage_rule_of(
@@ -182,7 +160,7 @@ def _replayed(
             grid.limits,
             step_hours=grid.profiles.step_hours,
         )
-        joined = _joined([replay.part() for replay in replays])
+        joined = joined_parts([replay.part() for replay in replays])
         yield replace(joined, voltage_rule=rule)
         return
     names = grid.feeder.ports.index[grid.feeder.ports["feeder_id"] == feeder_id]
@@ -192,7 +170,7 @@ def _replayed(
         case = grid.block(feeder_id)
         order = case.feeder.ports.index[case.block.ports]
         v = plan_voltages(case, np.asarray(spread.reindex(order), dtype=float))
-        yield _BlockReplay(case, v, grid.ageing).part()
+        yield BlockReplay(case, v, grid.ageing).part()
         return
     planned = split
     if spread.any():
@@ -216,33 +194,7 @@ def _replayed(
             # a step without a solution counts once: at the trunk
             lost = ~planned.converged
             v[:, lost] = np.nan if feeder is split.trunk else case.v[:, lost]
-        yield _BlockReplay(case, v, grid.ageing).part()
-
-
-def _joined(parts: list[_Part]) -> _Part:
-    """Return what the replay of groups of steps found together."""
-    listings = [p.listing for p in parts]
-    full = [frame for frame in listings if len(frame)] or listings[:1]
-    return _Part(
-        listing=pd.concat(full, ignore_index=True),
-        peaks=pd.concat([p.peaks for p in parts]).groupby(level=0, sort=False).max(),
-        lowest=pd.concat([p.lowest for p in parts]).groupby(level=0, sort=False).min(),
-        losses_mwh=(
-            sum(p.losses_mwh[0] for p in parts),
-            sum(p.losses_mwh[1] for p in parts),
-        ),
-        base_violations=sum(p.base_violations for p in parts),
-        new=sum(p.new for p in parts),
-        worsened=sum(p.worsened for p in parts),
-        failed=sum(p.failed for p in parts),
-        voltage_rule=None,
-    )
-
-
-def _rule_of(case: BaseCase) -> VoltageRule | None:
-    """Return how the base case of a part keeps the percentile rule."""
-    nodes = case.feeder.nodes.iloc[case.block.nodes]
-    return voltage_rule_of(nodes, case.v, case.limits, step_hours=case.step_hours)
+        yield BlockReplay(case, v, grid.ageing).part()
 
 
 def _planned_voltages(
@@ -255,190 +207,6 @@ def _planned_voltages(
         states = replace(states, drive=drawn.source_factor * shift)
     steps = np.arange(len(case.time))
     return case.block.solve(states, steps, v_start=case.v, start_of=steps).v
-
-
-class _BlockReplay:
-    """Replay of one block, whose controls stand as in ``moved`` with the plan."""
-
-    def __init__(
-        self,
-        case: BaseCase,
-        v: NDArray[np.complex128],
-        ageing: Ageing | None,
-        moved: BaseCase | None = None,
-    ) -> None:
-        self.case, self.v = case, v
-        self.moved = case if moved is None else moved
-        self.idle = self.v is case.v
-        self.aged = pd.DataFrame(columns=[*_COLUMNS, "kind"])
-        if ageing is not None and not self.idle:
-            self.aged = ageing_violations(case, ageing, v)
-        self.converged = np.isfinite(self.v[0]) if len(self.v) else np.ones(0, bool)
-        step = None if self.moved is case else np.zeros(v.shape[1], dtype=np.int64)
-        self.slack = case.slack if self.idle else self.moved.row_slack(v, step)
-        # an element counts once, whatever the number of its ends
-        self.broken = case.figures.broken_elements
-        self.new = self.worsened = np.zeros_like(self.broken)
-        if not self.idle:
-            worse = case.slack - self.slack
-            new = ~case.broken & (self.slack < 0.0)
-            worsened = case.broken & (worse > case.materiality[:, None])
-            self.new = case.figures.by_element(new) & ~self.broken
-            self.worsened = case.figures.by_element(worsened | new) & self.broken
-        self._find_high()
-
-    def _find_high(self) -> None:
-        """Find voltages that rise above their limit, where no rows do that."""
-        case = self.case
-        if "voltage high" in case.rows["criterion"].to_numpy():
-            self.base_high = self.high = np.zeros((0, len(case.time)), dtype=bool)
-            return
-        most = case.v_max[:, None]
-        highest = case.figures.highest[case.limited]
-        if not self.idle:
-            highest = np.maximum(highest, np.abs(self.v[case.limited]).max(axis=1))
-        self.base_high = np.zeros((len(case.limited), len(case.time)), dtype=bool)
-        self.high = self.base_high
-        if not (highest <= case.v_max).all():
-            base, now = np.abs(case.v[case.limited]), np.abs(self.v[case.limited])
-            rise = now - base
-            self.base_high = base > most
-            self.high = ~self.base_high & (now > most)
-            self.high |= self.base_high & (rise > case.limits.materiality_voltage_pu)
-
-    def part(self) -> _Part:
-        """Return what was found, without the voltages."""
-        newly = int((self.aged["kind"] == "new").sum())
-        return _Part(
-            listing=self.listing(),
-            peaks=self.peaks(),
-            lowest=self.lowest(),
-            losses_mwh=self.losses_mwh(),
-            base_violations=int(self.broken.sum() + self.base_high.sum()),
-            new=int(self.new.sum() + (self.high & ~self.base_high).sum()) + newly,
-            worsened=int(self.worsened.sum() + (self.high & self.base_high).sum())
-            + len(self.aged)
-            - newly,
-            failed=int((~self.converged).sum()),
-            voltage_rule=_rule_of(self.case),
-        )
-
-    def listing(self) -> pd.DataFrame:
-        """Return the violations of this block."""
-        case = self.case
-        frames = [
-            self._rows(self.new, "new"),
-            self._rows(self.worsened, "worsened"),
-            self._high_rows(),
-            self.aged,
-        ]
-        failed = np.flatnonzero(~self.converged)
-        if len(failed):
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "element": case.block.feeder_id,
-                        "criterion": "power flow",
-                        "time": case.time[failed].astype(object),
-                        "value": np.nan,
-                        "limit": 0.0,
-                        "base_value": np.nan,
-                        "excess": np.inf,
-                        "kind": "new",
-                        "unit": "",
-                    }
-                )
-            )
-        frames = [f for f in frames if len(f)]
-        if not frames:
-            return pd.DataFrame(columns=[*_COLUMNS, "kind", "unit", "feeder_id"])
-        return pd.concat(frames).assign(feeder_id=case.block.feeder_id)
-
-    def _rows(self, hit: NDArray[np.bool_], kind: str) -> pd.DataFrame:
-        case = self.case
-        element, step = np.nonzero(hit)
-        row = case.figures.worst_row(self.slack, element, step)
-        if len(row) > _MOST_LISTED:
-            deepest = np.argsort(self.slack[row, step])[:_MOST_LISTED]
-            row, step = row[deepest], step[deepest]
-        voltage = row < case.n_voltage
-        size = case.row_size[row]
-        limit = case.rows["limit"].to_numpy()[:-1][row]
-        sign = np.where(voltage, 1.0, -1.0)
-        value = limit + sign * self.slack[row, step]
-        base = limit + sign * case.slack[row, step]
-        return pd.DataFrame(
-            {
-                "element": case.rows["element"].to_numpy()[row],
-                "criterion": case.rows["criterion"].to_numpy()[row],
-                "time": case.time[step].astype(object),
-                "value": value * size,
-                "limit": limit * size,
-                "base_value": base * size,
-                "excess": -self.slack[row, step] * size,
-                "kind": kind,
-                "unit": case.row_unit[row],
-            }
-        )
-
-    def _high_rows(self) -> pd.DataFrame:
-        case = self.case
-        row, step = np.nonzero(self.high)
-        value = np.abs(self.v[case.limited[row], step])
-        return pd.DataFrame(
-            {
-                "element": case.rows["element"].to_numpy()[row],
-                "criterion": "voltage high",
-                "time": case.time[step].astype(object),
-                "value": value,
-                "limit": case.v_max[row],
-                "base_value": np.abs(case.v[case.limited[row], step]),
-                "excess": value - case.v_max[row],
-                "kind": np.where(self.base_high[row, step], "worsened", "new"),
-                "unit": "pu",
-            }
-        )
-
-    def peaks(self) -> pd.DataFrame:
-        """Return peak loading by element. [%]"""
-        case = self.case
-        terminals = case.feeder.terminals.iloc[case.block.terminals]
-        scale = (terminals["base_a"] / terminals["rated_a"]).to_numpy(dtype=float)
-        plan = case.figures.peaks
-        if not self.idle:
-            plan = np.abs(self.moved.block.currents(self.v, self.moved.drive))
-            plan = plan.max(axis=1, initial=0.0)
-        frame = pd.DataFrame(
-            {
-                "element": terminals["element"].to_numpy(),
-                "base_peak_percent": case.figures.peaks * scale * 100.0,
-                "plan_peak_percent": plan * scale * 100.0,
-            }
-        )
-        frame = frame[(terminals["criterion"] != "source").to_numpy()]
-        return frame.groupby("element", sort=False).max()
-
-    def lowest(self) -> pd.DataFrame:
-        """Return the lowest voltage of each bus. [pu]"""
-        case = self.case
-        nodes = case.feeder.nodes.iloc[case.block.nodes]
-        plan = case.figures.lowest if self.idle else np.abs(self.v).min(axis=1)
-        frame = pd.DataFrame(
-            {
-                "bus": nodes["bus"].to_numpy(),
-                "base_min_pu": case.figures.lowest,
-                "plan_min_pu": plan,
-            }
-        )
-        return frame[nodes["limited"].to_numpy()].set_index("bus")
-
-    def losses_mwh(self) -> tuple[float, float]:
-        """Return losses over all steps, base and plan. [MWh]"""
-        case = self.case
-        base = case.figures.base_losses
-        plan = base if self.idle else self.moved.figures.losses(self.v).sum()
-        scale = case.block.base_kva / 1e3 * case.step_hours
-        return float(base * scale), float(plan * scale)
 
 
 def plan_voltages(
@@ -492,7 +260,9 @@ def _unsolved(grid: GridCase, feeder_ids: list[str]) -> pd.DataFrame:
     return pd.concat(frames) if frames else pd.DataFrame()
 
 
-def _collect(grid: GridCase, parts: list[_Part], unsolved: list[str]) -> LoadReplay:
+def _collect(
+    grid: GridCase, parts: list[ReplayedPart], unsolved: list[str]
+) -> LoadReplay:
     listings = [part.listing for part in parts] + [_unsolved(grid, unsolved)]
     full = [frame for frame in listings if len(frame)] or listings[:1]
     violations = pd.concat(full, ignore_index=True)

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridsite.hosting.acting import UNSETTLED, ActingCase, course_of
+from gridsite.hosting.acting import course_of
+from gridsite.hosting.acting_case import UNSETTLED, ActingCase
 from gridsite.hosting.flexible_rows import flexible_columns
 from gridsite.hosting.rows import FLEXIBLE, flexible_columns_of
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from gridsite.hosting.acting import Verdict
+    from gridsite.hosting.acting_case import Verdict
     from gridsite.hosting.grid_case import GridCase
     from gridsite.hosting.settings import Settings
 

@@ -19,7 +19,8 @@ import pandas as pd
 from gridsite.hosting.ac_replay import plan_voltages
 from gridsite.hosting.ageing_replay import aged_ends
 from gridsite.hosting.ageing_sets import SetAgeing
-from gridsite.hosting.joint import NEGLIGIBLE, PROBE_KW, candidate_ports, stack_rows
+from gridsite.hosting.growth import NEGLIGIBLE, PROBE_KW
+from gridsite.hosting.joint import candidate_ports, stack_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

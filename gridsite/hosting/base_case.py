@@ -22,7 +22,8 @@ import scipy.sparse as sp
 
 from gridsite.errors import BaseCaseError
 from gridsite.feeder.kernels import fill_phasors, fill_slack, threads_worth
-from gridsite.feeder.powerflow import Block, block_states
+from gridsite.feeder.powerflow import Block
+from gridsite.feeder.states import block_states
 from gridsite.hosting.base_figures import BaseFigures
 from gridsite.hosting.phase_rows import phase_rows
 from gridsite.hosting.slack_kernels import least_slack, slack_of

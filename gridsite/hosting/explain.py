@@ -18,7 +18,7 @@ import pandas as pd
 from gridsite.errors import DataError, PowerFlowError
 from gridsite.feeder.controls import feeder_at
 from gridsite.feeder.load_parts import service_power
-from gridsite.hosting.acting import UNSETTLED
+from gridsite.hosting.acting_case import UNSETTLED
 from gridsite.hosting.acting_explain import acted_states
 from gridsite.hosting.ageing_limit import AgeingLimit
 from gridsite.hosting.feed_path import (

@@ -15,14 +15,23 @@ on other phases take back what one load does, so that no plan is ruled out befor
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from gridsite.hosting.ac_replay import plan_voltages
-from gridsite.hosting.acting import plan_cases
+from gridsite.hosting.acting_case import plan_cases
+from gridsite.hosting.growth import (
+    NEGLIGIBLE,
+    USE_OF_MATERIALITY,
+    base_growth,
+    base_left,
+    is_large,
+    leave_out_small,
+    measured_growth,
+    row_size,
+)
 from gridsite.hosting.screening_kernels import drop_implied
 
 if TYPE_CHECKING:
@@ -36,12 +45,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-#: Load that measures a coefficient. [kW]
-PROBE_KW = 10.0
-
-#: Share of the materiality that plans may use of a limit broken already; with
-#: the 5 % by which bounds relax rows, more than all of it.
-_USE_OF_MATERIALITY = 0.96
 
 #: A cut keeps the plan this far inside the limit, over the limit's size. [-]
 _CUT_MARGIN = 1e-5
@@ -49,25 +52,12 @@ _CUT_MARGIN = 1e-5
 #: A plan without a power-flow solution is scaled by this until it has one. [-]
 _RETREAT = 0.8
 
-#: Sensitivities held at once. [values]
-_GROWTH_VALUES = 100_000_000
-
-#: Steps x ports x nodes up to which each limit is measured at its own step. A large
-#: block is measured at one, and small coefficients are left out: its rows are a
-#: little off, and the replay mends them.
-_MEASURED_VALUES = 500_000_000
 
 #: Steps of a large block without a solution that a cut looks at, at least.
 _LOST_STEPS = 200
 
 #: Loads below this are as good as none. [kW]
 _LEAST_KW = 1e-3
-
-#: Coefficients below this share of a row's largest are left out. [-]
-NEGLIGIBLE = 1e-6
-
-#: The same for the rows of a large block, of which there are thousands. [-]
-_SMALL = 1e-2
 
 
 def grid_rows(
@@ -230,23 +220,6 @@ def stack_rows(
     )
 
 
-def row_size(case: BaseCase) -> Floats:
-    """
-    Return what turns the slack of each limit into the unit of its row.
-
-    Parameters
-    ----------
-    case : BaseCase
-        The block.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n_row,)
-        100 where that is % of nominal, else as in the base case.
-    """
-    return np.where(case.row_unit == "pu", 100.0, case.row_size)
-
-
 def _block_rows(
     case: BaseCase, port_ids: pd.Index[str], also: list[BaseCase]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -257,74 +230,20 @@ def _block_rows(
     for each in (case, *also):
         heaviest = int(np.abs(each.v).sum(axis=0).argmin())
         idle = np.zeros(len(each.block.ports))
-        growth = _growth(each, port, np.array([heaviest]), idle)[0][row]
+        growth = measured_growth(each, port, np.array([heaviest]), idle)[0][row]
         left = base_left(each, row, worst)
         kept |= _not_dominated(left, growth, each.row_unit[row])
     keep = np.flatnonzero(kept)
     own = worst[keep]
-    large = _is_large(case, port, own)
+    large = is_large(case, port, own)
     if large:
         load = np.abs(case.states.power(own).sum(axis=0))
         own = np.full(len(keep), own[load.argmax()])
     growth = base_growth(case, port, keep, own)
     if large:
-        _leave_out_small(growth)
+        leave_out_small(growth)
     left = base_left(case, keep, worst[keep])
     return _table(case, names, keep, worst[keep], left, growth, "")
-
-
-def base_left(case: BaseCase, row: Ints, step: Ints) -> Floats:
-    """
-    Return what the base case leaves of limits at steps.
-
-    Parameters
-    ----------
-    case : BaseCase
-        The block.
-    row, step : numpy.ndarray of int, shape (n,)
-        Limits, and the step of each.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n,)
-        Slack; most of the materiality of a limit that is broken. [pu]
-    """
-    out: Floats = np.where(
-        case.broken[row, step],
-        _USE_OF_MATERIALITY * case.materiality[row],
-        case.slack[row, step],
-    )
-    return out
-
-
-def base_growth(case: BaseCase, port: Ints, row: Ints, step: Ints) -> Floats:
-    """
-    Return how much each limit loses per kW at its own step.
-
-    Parameters
-    ----------
-    case : BaseCase
-        The block.
-    port : numpy.ndarray of int
-        Ports of the block.
-    row, step : numpy.ndarray of int, shape (n,)
-        Limits, and the step of each.
-
-    Returns
-    -------
-    numpy.ndarray, shape (n, n_port)
-        Measured in AC power flow without other added loads. [pu/kW]
-    """
-    idle = np.zeros(len(case.block.ports))
-    steps, which = np.unique(step, return_inverse=True)
-    out: Floats = np.empty((len(row), len(port)))
-    at_once = max(1, _GROWTH_VALUES // max(case.n_row * len(port), 1))
-    for first in range(0, len(steps), at_once):
-        some = steps[first : first + at_once]
-        at = np.flatnonzero((which >= first) & (which < first + at_once))
-        growth = _growth(case, port, some, idle)
-        out[at] = growth[which[at] - first, row[at]]
-    return out
 
 
 def _block_cuts(
@@ -356,20 +275,20 @@ def _block_cuts(
         return stack_rows([])
     parts = []
     measured = worst[broken]
-    large = _is_large(case, port, measured)
+    large = is_large(case, port, measured)
     if large:
         deepest = over.max(axis=1)[broken].argmax()
         measured = np.full(len(broken), measured[deepest])
     for step in np.unique(measured):
         row = broken[measured == step]
         own = worst[row]
-        growth = _growth(case, port, np.array([step]), used)[0][row]
+        growth = measured_growth(case, port, np.array([step]), used)[0][row]
         if large:  # before the row is laid through the plan, which it has to cut off
-            _leave_out_small(growth)
+            leave_out_small(growth)
         margin = _CUT_MARGIN * case.scale[row]
         target = np.where(
             broken_before[row, own],
-            base[row, own] - _USE_OF_MATERIALITY * case.materiality[row],
+            base[row, own] - USE_OF_MATERIALITY * case.materiality[row],
             margin,
         )
         left = slack[row, own] - target + growth @ used[port]
@@ -413,46 +332,6 @@ def candidate_ports(
     every = case.feeder.ports.index[case.block.ports]
     port = np.flatnonzero(every.isin(port_ids))
     return every.to_numpy()[port], port
-
-
-def _growth(case: BaseCase, port: Ints, steps: Ints, spread_kw: Floats) -> Floats:
-    """Return how much each row loses per kW, (n_step, n_row, n_port). [pu/kW]"""
-    states = replace(case.states, spread=spread_kw / case.block.base_kva)
-    out = np.empty((len(steps), case.n_row, len(port)))
-    width = max(1, _GROWTH_VALUES // max(10 * case.n_row * len(steps), 1))
-    for first in range(0, len(port), width):
-        some = np.append(port[first : first + width], -1)
-        step = np.repeat(steps, len(some))
-        probe_kw = np.where(some >= 0, PROBE_KW, 0.0)
-        solution = case.block.solve(
-            states,
-            step,
-            added_port=np.tile(some, len(steps)),
-            added=np.tile(probe_kw / case.block.base_kva, len(steps)),
-            v_start=case.v,
-            start_of=step,
-        )
-        slack = case.row_slack(solution.v, step)
-        slack = slack.reshape(case.n_row, len(steps), len(some)).transpose(1, 0, 2)
-        out[:, :, first : first + width] = slack[:, :, -1:] - slack[:, :, :-1]
-    out /= PROBE_KW
-    # a probe beyond collapse: as bad as any other, never free
-    finite = np.isfinite(out)
-    if not finite.all():
-        worst = np.where(finite, out, 0.0).max(axis=2, initial=0.0, keepdims=True)
-        out = np.where(finite, out, worst)
-    return np.maximum(out, 0.0, out=out)
-
-
-def _is_large(case: BaseCase, port: Ints, step: Ints) -> bool:
-    """Return whether limits are too many to measure each at its own step."""
-    steps = len(np.unique(step))
-    return steps * len(port) * len(case.block.nodes) > _MEASURED_VALUES
-
-
-def _leave_out_small(growth: Floats) -> None:
-    """Leave out, in place, coefficients that are small in their row."""
-    growth[growth <= _SMALL * growth.max(axis=1, initial=0.0, keepdims=True)] = 0.0
 
 
 def _not_dominated(

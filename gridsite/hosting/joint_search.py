@@ -19,7 +19,8 @@ from scipy.optimize import linprog
 from gridsite.errors import SolveError
 from gridsite.hosting.ageing_cuts import ageing_cuts
 from gridsite.hosting.ageing_sets import SetAgeing
-from gridsite.hosting.joint import cut_rows, grid_rows, row_size, stack_rows
+from gridsite.hosting.growth import row_size
+from gridsite.hosting.joint import cut_rows, grid_rows, stack_rows
 from gridsite.hosting.load_sets import Stop, common_share
 
 if TYPE_CHECKING:

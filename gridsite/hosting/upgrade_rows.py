@@ -7,13 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from gridsite.hosting.joint import (
-    NEGLIGIBLE,
-    base_growth,
-    base_left,
-    candidate_ports,
-    row_size,
-)
+from gridsite.hosting.growth import NEGLIGIBLE, base_growth, base_left, row_size
+from gridsite.hosting.joint import candidate_ports
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

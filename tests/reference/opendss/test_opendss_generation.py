@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from gridsite.feeder.load_growth import without_generation
-from gridsite.feeder.powerflow import Block, block_states
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import block_states
 from gridsite.hosting.grid_case import port_profiles
 from gridsite.rating_case import LoadChoice
 

@@ -12,9 +12,10 @@ import scipy.sparse.linalg as sl
 
 from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.load_parts import profiles_of_parts
-from gridsite.feeder.powerflow import Block, block_states
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import block_states
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -12,8 +12,9 @@ import pandapower as pp
 import pandas as pd
 import pytest
 
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import States
 
 pytest.importorskip("openpyxl", reason="needs openpyxl")
 

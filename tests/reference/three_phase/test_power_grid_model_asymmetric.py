@@ -6,8 +6,9 @@ import numpy as np
 import pandapower as pp
 import pytest
 
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import States
 
 LINE = {"r1": 0.2, "x1": 0.08, "r0": 0.8, "x0": 0.3}  # ohm per km
 LENGTH_KM = (0.3, 0.4)

@@ -14,8 +14,9 @@ from pandapower import networks
 from scipy.optimize import root
 
 from gridsite.feeder.model import Feeder
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import States
 
 
 def states_of(feeder, block, factors):

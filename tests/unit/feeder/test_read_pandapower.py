@@ -17,9 +17,10 @@ from pandapower import networks
 
 from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.net_sources import load_net
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import States
 from gridsite.hosting.grid_case import port_profiles
 
 NEEDS_SIMBENCH = pytest.mark.skipif(

@@ -15,9 +15,10 @@ from pandapower.control import DiscreteTapControl
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.acting_taps import let_taps_act
 from gridsite.feeder.net_sources import load_net
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import Profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import States
 from gridsite.feeder.taps import TapControl, acting_positions, head_tap
 
 OLTC = {

@@ -16,9 +16,10 @@ from hypothesis import strategies as st
 
 from gridsite.errors import FeederError
 from gridsite.feeder.checks import check_feeder
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import States
 from gridsite.feeder.unbalance import bus_triples, voltage_unbalance
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.grid_case import GridCase

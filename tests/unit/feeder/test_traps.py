@@ -12,9 +12,10 @@ import pytest
 from pandapower import networks
 
 from gridsite.errors import BaseCaseError, DataError
-from gridsite.feeder.powerflow import Block, States
+from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.states import States
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits

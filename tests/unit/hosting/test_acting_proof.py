@@ -13,7 +13,7 @@ import pytest
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting import acting_rating
-from gridsite.hosting.acting import ActingCase, Verdict
+from gridsite.hosting.acting_case import ActingCase, Verdict
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits

@@ -17,7 +17,7 @@ from gridsite.feeder.profiles import constant_profiles, dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting import acting_rating
 from gridsite.hosting.ac_replay import replay_loads
-from gridsite.hosting.acting import ActingCase
+from gridsite.hosting.acting_case import ActingCase
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.flexible_rows import flexible_columns
 from gridsite.hosting.grid_case import GridCase

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.hosting import joint
+from gridsite.hosting import growth
 from gridsite.hosting.ac_replay import plan_voltages, replay_loads
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
@@ -227,7 +227,7 @@ def test_a_cut_of_a_large_block_still_cuts_off_the_plan(
     plan = pd.Series(60.0, index=ports)
     found = replay_loads(feeder, loads, plan, grid=grid).violations
     assert len(found)
-    monkeypatch.setattr(joint, "_MEASURED_VALUES", 0)
+    monkeypatch.setattr(growth, "_MEASURED_VALUES", 0)
     rows, terms = cut_rows(grid, ports, plan, found, 1)
     drawn = terms["coefficient"] * plan[terms["port_id"]].to_numpy()
     used = drawn.groupby(terms["row_id"]).sum()
