@@ -127,6 +127,39 @@ class TestCommand:
         summary = json.loads((tmp_path / "out" / "summary.json").read_text())
         assert summary["profiles"]["assumed"] == 1
 
+    @pytest.mark.parametrize(
+        ("change", "option"),
+        [
+            (lambda t: t.assign(time=t["time"].str[:16]), "--meter-zone"),
+            (lambda t: t.rename(columns={"kwh": "reading"}), "--meter-unit"),
+            (lambda t: t.drop(index=[3, 4]), "--fill"),
+            (lambda t: t[t["meter"] != "B4"], "--draw"),
+        ],
+    )
+    def test_an_error_names_the_option_that_mends_it(
+        self, call, net, tmp_path, change, option
+    ):
+        feeder, ami = net(change)
+        options = ("--profiles", ami, "--out", tmp_path / "out")
+        code, _, err = call("hosting", feeder, *options)
+        assert code == 3
+        assert option in err
+
+    @pytest.mark.parametrize(
+        ("change", "option"),
+        [
+            (lambda t: t.assign(time=t["time"].str[:16]), "--meter-zone"),
+            (lambda t: t.drop(columns="B4"), "--draw"),
+        ],
+    )
+    def test_so_does_one_in_a_wide_file(self, call, net, tmp_path, change, option):
+        feeder, ami = net()
+        change(pd.read_csv(ami.with_name("loads.csv"))).to_csv(ami, index=False)
+        options = ("--profiles", ami, "--out", tmp_path / "out")
+        code, _, err = call("hosting", feeder, *options)
+        assert code == 3
+        assert option in err
+
     def test_options_of_meters_need_a_file(self, call, net, tmp_path):
         feeder, _ = net()
         code, _, err = call("hosting", feeder, "--fill", "--out", tmp_path / "out")
