@@ -120,6 +120,10 @@ def hosting(
         bool,
         typer.Option("--draw", help="Draw a meter for loads without one, marked."),
     ] = False,
+    load_power_factor: Annotated[
+        float | None,
+        typer.Option(help="Of the loads of --profiles. Default: 0.95. [-]"),
+    ] = None,
     generation: Annotated[
         Generation, typer.Option(help="Off is the safe side for load.")
     ] = Generation.profile,
@@ -248,6 +252,7 @@ def hosting(
     from gridsite.feeder.assumed_ratings import read_ratings
     from gridsite.feeder.load_growth import read_committed
     from gridsite.feeder.meter_options import MeterOptions
+    from gridsite.feeder.meter_profiles import LOAD_POWER_FACTOR
     from gridsite.hosting.headroom_files import HeadroomFiles
     from gridsite.rating import rate_feeder
     from gridsite.rating_case import AmbientChoice, LoadChoice
@@ -273,6 +278,7 @@ def hosting(
         ica=None if ica is None or steps in (None, Steps.year) else steps.value,
         battery=(battery_kwh, battery_kw),
         seed=None if phase is Phase.sampled else seed,
+        load_power_factor=load_power_factor,
     )
     limits = limits_of(preset, own)
     together = together_choice(existing, units, sharing, joint=joint)
@@ -299,6 +305,9 @@ def hosting(
                 profiles=None if profiles is None else str(profiles),
                 meters=meters,
                 generation=generation.value,
+                power_factor=LOAD_POWER_FACTOR
+                if load_power_factor is None
+                else load_power_factor,
             ),
             limits=limits,
             power_factor=power_factor,

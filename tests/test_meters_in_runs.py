@@ -62,6 +62,7 @@ def test_a_run_marks_what_is_filled_and_drawn(study):
     }
     assert set(hosting.index[hosting]) == {"A1", "B4"}
     assert any("2 of 8 loads" in text for text in run.summary["assumptions"])
+    assert any("power factor of 0.95" in text for text in run.summary["assumptions"])
     assert any("hours, not a year" in text for text in run.summary["assumptions"])
     folder = run.write(run.study.folder / "out")
     rows = pd.read_parquet(folder / "profile_findings.parquet")
@@ -114,6 +115,34 @@ class TestCommand:
         code, shown, err = call("explain", out, "A2")
         assert code == 0, err
         assert "A2" in shown
+
+    def test_the_power_factor_of_loads_is_told_and_chosen(self, call, net, tmp_path):
+        feeder, ami = net()
+        firm = {}
+        for given in ([], ["--load-power-factor", "1"]):
+            out = tmp_path / f"out{len(given)}"
+            code, _, err = call(
+                "hosting", feeder, "--profiles", ami, "--out", out, *given
+            )
+            assert code == 0, err
+            told = " ".join(
+                json.loads((out / "summary.json").read_text())["assumptions"]
+            )
+            assert f"power factor of {'1' if given else '0.95'}, lagging" in told
+            firm[len(given)] = pd.read_parquet(out / "hosting.parquet")["firm_kw"]
+            assert call("explain", out, "A2")[0] == 0
+        assert (firm[2] > firm[0] + 0.05).all()
+
+    def test_loads_of_the_file_have_their_own_power_factor(self, call, net, tmp_path):
+        feeder, _ = net()
+        out = ("--out", tmp_path / "out")
+        code, _, err = call("hosting", feeder, "--steps", "snapshot", *out)
+        assert code == 0, err
+        told = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert "reactive power at" not in " ".join(told["assumptions"])
+        code, _, err = call("hosting", feeder, "--load-power-factor", "1", *out)
+        assert code == 2
+        assert "--load-power-factor needs --profiles" in err
 
     def test_gaps_need_a_word(self, call, net, tmp_path):
         feeder, ami = net(lambda t: t.drop(index=[3, 4]))
