@@ -38,6 +38,24 @@ MeterZone = Annotated[
 MeterLinks = Annotated[
     Path | None, typer.Option(help="CSV or Parquet: meter_id, port_id.")
 ]
+Ratings = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV or Parquet: element or code, and ampacity_a (lines) or kva."
+    ),
+]
+Crs = Annotated[
+    str | None,
+    typer.Option(help="Of the coordinates of an OpenDSS circuit: EPSG:2229."),
+]
+AssumeLineA = Annotated[
+    float | None,
+    typer.Option(help="Ampacity assumed for lines without one; counted. [A]"),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="Norm of the limits. Default: inferred from the voltages."),
+]
 FeederName = Annotated[
     str,
     typer.Argument(
@@ -134,20 +152,9 @@ def hosting(
         Path | None,
         typer.Option(help="CSV or Parquet of loads in the queue: bus or port, kw."),
     ] = None,
-    ratings: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV or Parquet: element or code, and ampacity_a (lines) or kva."
-        ),
-    ] = None,
-    crs: Annotated[
-        str | None,
-        typer.Option(help="Of the coordinates of an OpenDSS circuit: EPSG:2229."),
-    ] = None,
-    assume_line_a: Annotated[
-        float | None,
-        typer.Option(help="Ampacity assumed for lines without one; counted. [A]"),
-    ] = None,
+    ratings: Ratings = None,
+    crs: Crs = None,
+    assume_line_a: AssumeLineA = None,
     taps: Annotated[
         Taps, typer.Option(help="Acting: at the heads of feeders, with the base load.")
     ] = Taps.frozen,
@@ -162,10 +169,7 @@ def hosting(
         Controls,
         typer.Option(help="Of OpenDSS circuits. Acting: step by step, on units too."),
     ] = Controls.frozen,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Norm of the limits. Default: inferred from the voltages."),
-    ] = None,
+    preset: Preset = None,
     voltage_min: Annotated[
         float | None, typer.Option(help="Lowest, of all levels. [pu]")
     ] = None,
