@@ -69,6 +69,25 @@ def test_a_missing_rating_stands_beside_its_cure(make_results):
     assert "--assume-line-a" not in text
 
 
+def test_limits_that_are_broken_already_are_named(make_results):
+    one = make_results().hosting
+    rows = one.iloc[[2] * 10].copy()
+    rows["limit_element"] = [*("T1",) * 4, *("[b]",) * 3, "L1", "L2", "L3"]
+    rows["limit_criterion"] = "line current"
+    rows["building_id"] = rows["port_id"] = [f"house {k}" for k in range(10)]
+    rows["limit_rating_assumed"] = [True] * 4 + [False] * 6
+    hosting = pd.concat([one[one["firm_status"] == "ok"], rows])
+    hosting["limit_rating_assumed"] = hosting["limit_rating_assumed"].eq(True)
+    text = shown(hosting_table(make_results(hosting=hosting)))
+    assert row(text, "broken already: line current of T1")[1] == "4"
+    assert row(text, "broken already: line current of [b]")[1] == "3"
+    assert row(text, "broken already: 2 other limits")[1] == "2"
+    assert row(text, "on an assumed line rating")[1] == "4"
+    assert "broken already" not in shown(
+        hosting_table(make_results(hosting=one[one["firm_status"] == "ok"]))
+    )
+
+
 def test_the_step_length_stands_beside_the_capacities(make_results):
     results = make_results(siting=False, summary={"step_minutes": 15})
     assert "from steps of 15 minutes" in shown(hosting_table(results))
