@@ -105,6 +105,14 @@ class Phase(StrEnum):
     three = "ABC"
 
 
+class ServiceRule(StrEnum):
+    """How the rating of a service counts."""
+
+    eu = "eu"
+    nec = "nec"
+    nec_ems = "nec-ems"
+
+
 class Sharing(StrEnum):
     """How flexible units share a limit."""
 
@@ -170,6 +178,9 @@ def hosting(
         typer.Option(help="Of OpenDSS circuits. Acting: step by step, on units too."),
     ] = Controls.frozen,
     preset: Preset = None,
+    country: Annotated[
+        str | None, typer.Option(help="In place of --preset: two letters, as DE.")
+    ] = None,
     voltage_min: Annotated[
         float | None, typer.Option(help="Lowest, of all levels. [pu]")
     ] = None,
@@ -177,12 +188,22 @@ def hosting(
     loading_max: Annotated[
         float | None, typer.Option(help="Current over rated current. [-]")
     ] = None,
+    n_minus_1_loading_max: Annotated[
+        float | None,
+        typer.Option(
+            "--n-1-loading-max", help="The same above 1 kV, for rings: 0.5. [-]"
+        ),
+    ] = None,
     source_kva: Annotated[
         float | None, typer.Option(help="Limit of each source. [kVA]")
     ] = None,
     power_factor: Annotated[float, typer.Option(help="Of the unit. [-]")] = 0.98,
     service_a: Annotated[
         float | None, typer.Option(help="Assumed fuse of every load. [A]")
+    ] = None,
+    service_rule: Annotated[
+        ServiceRule | None,
+        typer.Option(help="How --service-a counts. Default: nec with ANSI, else eu."),
     ] = None,
     criteria: Annotated[
         str | None,
@@ -270,7 +291,9 @@ def hosting(
         "voltage_max_pu": voltage_max,
         "line_loading_max": loading_max,
         "transformer_loading_max": loading_max,
+        "n_minus_1_loading_max": n_minus_1_loading_max,
         "source_kva": source_kva,
+        "service_rule": None if service_rule is None else service_rule.value,
         "criteria": None if criteria is None else criteria_of(criteria),
     }
     check_together(
@@ -284,7 +307,7 @@ def hosting(
         seed=None if phase is Phase.sampled else seed,
         load_power_factor=load_power_factor,
     )
-    limits = limits_of(preset, own)
+    limits = limits_of(preset, own, country=country)
     together = together_choice(existing, units, sharing, joint=joint)
     queue = None if committed is None else read_committed(committed)
     given = None if ratings is None else read_ratings(ratings)

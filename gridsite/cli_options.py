@@ -104,6 +104,10 @@ def check_together(
             load_power_factor is not None and profiles is None,
             "--load-power-factor needs --profiles",
         ),
+        (
+            own["service_rule"] is not None and service_a is None,
+            "--service-rule needs --service-a",
+        ),
     ):
         if wrong:
             raise ConfigError(text)
@@ -153,31 +157,47 @@ def together_choice(
     )
 
 
-def limits_of(preset: str | None, own: dict[str, Any]) -> Callable[[Feeder], Limits]:
+def limits_of(
+    preset: str | None, own: dict[str, Any], *, country: str | None = None
+) -> Callable[[Feeder], Limits]:
     """
     Return what gives a feeder its limits: a norm, and values that differ.
 
     Parameters
     ----------
     preset : str or None
-        The norm; by the feeder's voltages without it.
+        The norm; by the feeder's voltages without it and a country.
     own : dict
         Values of one's own; None where not given.
+    country : str, optional
+        Two letters, in place of a norm.
 
     Returns
     -------
     callable
         Takes the feeder.
+
+    Raises
+    ------
+    ConfigError
+        If norm and country are given, one is not known, or a value is out of range.
     """
     from gridsite.hosting.limits import Limits
 
     own = {k: v for k, v in own.items() if v is not None}
-    Limits.preset(preset or "EN50160").changed(**own)  # refused before reading
+    if preset is not None and country is not None:
+        msg = f"--preset {preset} and --country {country}; give one"
+        raise ConfigError(msg)
+
+    def norm(levels: list[float]) -> Limits:
+        if preset is not None:
+            return Limits.preset(preset).changed(**own)
+        return Limits.for_network(levels, country=country).changed(**own)
+
+    norm([])  # refused before reading
 
     def limits(model: Feeder) -> Limits:
-        levels = model.nodes["voltage_kv"].tolist()
-        norm = Limits.preset(preset) if preset else Limits.for_network(levels)
-        return norm.changed(**own)
+        return norm(model.nodes["voltage_kv"].tolist())
 
     return limits
 

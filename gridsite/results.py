@@ -13,6 +13,7 @@ import shapely
 
 from gridsite.feeder.assumed_ratings import rating_summary
 from gridsite.feeder.typical_days import TYPICAL_NOTE, are_typical
+from gridsite.hosting.norms import norm_and_changes
 from gridsite.hosting.not_checked import not_checked
 from gridsite.hosting.service import service_notes
 from gridsite.units import HOURS_PER_YEAR
@@ -87,7 +88,7 @@ def replay_summary(
     return {
         "replay": {name: replay.summary[name] for name in counts},
         "step_minutes": grid.profiles.step_hours * 60.0,
-        "limits": grid.limits.name,
+        "limits": norm_and_changes(grid.limits),
         "controls": control_summary(grid),
         "voltage_rule": replay.summary["voltage_rule"],
         "findings": findings["severity"].value_counts().to_dict(),
@@ -154,6 +155,9 @@ def assumptions(
     """
     profiles, limits = grid.profiles, grid.limits
     notes = [*grid.notes, *([limits.notice] if limits.notice else [])]
+    named = norm_and_changes(limits)
+    if named != limits.name:
+        notes.append(f"limits: {named}")
     if profiles.assumed:
         notes.append(
             f"{len(profiles.assumed)} of {len(profiles.port_ids)} loads are estimated, "

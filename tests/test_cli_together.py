@@ -192,6 +192,10 @@ class TestUnits:
         (["--units", "a.csv", "--existing", "b.csv"], "looked at apart"),
         (["--seed", "0"], "--seed needs --phase sampled"),
         (["--battery-kw", "3"], "--battery-kw needs --battery-kwh"),
+        (["--service-rule", "nec"], "--service-rule needs --service-a"),
+        (["--preset", "EN50160", "--country", "US"], "--country US; give one"),
+        (["--country", "XX"], "no norm known for country 'XX'"),
+        (["--n-1-loading-max", "50"], "n_minus_1_loading_max is 50"),
         (["--steps", "snapshot"], "--steps snapshot takes no --profiles"),
         (["--criteria", "voltage,ageing"], "needs --ambient"),
         (["--criteria", "source"], "needs --source-kva"),
@@ -207,6 +211,36 @@ def test_options_that_do_not_go_together_are_refused(rate, options, text):
     assert code == 2
     assert text in err
     assert not out.exists()
+
+
+def test_service_rule_follows_the_norm(rate):
+    names, firm = {}, {}
+    for options in ("", "--service-rule nec", "--country US", "--country DE"):
+        alone = ["--criteria", "service", "--service-a", "20"]
+        out, code, err = rate(*alone, *options.split())
+        assert code == 0, err
+        names[options] = json.loads((out / "summary.json").read_text())["limits"]
+        firm[options] = pd.read_parquet(out / "hosting.parquet")["firm_kw"].to_numpy()
+    alone, nec = "criteria (service)", "service_rule nec, "
+    assert names == {
+        "": f"EN50160 with {alone}",
+        "--service-rule nec": f"EN50160 with {nec}{alone}",
+        "--country US": f"ANSI-C84.1-A with {alone}",
+        "--country DE": f"EN50160 with {alone}",
+    }
+    assert firm[""].tolist() == firm["--country DE"].tolist()
+    assert firm["--service-rule nec"].tolist() == firm["--country US"].tolist()
+    assert (firm["--country US"] < 0.8 * firm["--country DE"] + 1e-3).all()
+
+
+def test_loading_for_rings_is_not_listed_as_not_checked(rate):
+    listed = []
+    for options in ([], ["--n-1-loading-max", "0.5"]):
+        out, code, err = rate(*options)
+        assert code == 0, err
+        missing = json.loads((out / "summary.json").read_text())["not_checked"]
+        listed.append(any("N-1" in name for name in missing))
+    assert listed == [True, False]
 
 
 def test_units_of_options_are_shown_in_help(call):

@@ -98,7 +98,7 @@ class ServiceSection(Section):
     assumed: bool = True
     amps: Positive
     volts: Positive = 400.0
-    rule: Literal["eu", "nec", "nec-ems"] = "eu"
+    rule: Literal["eu", "nec", "nec-ems"] | None = None
 
 
 class LimitsSection(Section):

@@ -35,8 +35,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.sparse.linalg import splu
 
-from gridsite.feeder.kernels import fill_power, solve_states, threads_worth
+from gridsite.feeder.elimination import branches_by_row, eliminated
+from gridsite.feeder.kernels import fill_power, threads_worth
 from gridsite.feeder.model import further_nodes, load_models
+from gridsite.feeder.state_kernels import solve_states
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -50,12 +52,6 @@ TOLERANCE_PU = 1e-9
 
 #: Most iterations; a state that needs more has not converged.
 MAX_ITERATIONS = 200
-
-#: Memory of one thread's work arrays. [values]
-_CHUNK_VALUES = 24_000
-
-#: Least number of states that share each entry of a factor.
-_WIDTH = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -219,7 +215,10 @@ class Block:
             options={"SymmetricMode": True},
         )
         self._solver = lu
-        self._lu = _factors(lu)
+        self._eliminated = (
+            *eliminated(lu, self.y, self.i_source),
+            *branches_by_row(lu, *self._branches),
+        )
         self.v_no_load: NDArray[np.complex128] = lu.solve(self.i_source)
 
     def moved(self, feeder: Feeder) -> Block:
@@ -497,16 +496,12 @@ class Block:
         v = np.empty((len(self.nodes), n_state), dtype=np.complex128)
         residual = np.empty(n_state)
         iterations = np.zeros(n_state, dtype=np.int64)
-        width = max(_WIDTH, min(64, _CHUNK_VALUES // max(len(self.nodes), 1)))
         more_of = states.more_of
         if more_of is None:
             more_of = np.full(len(self.ports), -1)
         with threads_worth(len(self.nodes) * n_state):
             solve_states(
-                *self._lu,
-                self.i_source.real.copy(),
-                self.i_source.imag.copy(),
-                *self._branches,
+                *self._eliminated,
                 states.p_shapes,
                 states.q_shapes,
                 states.shape_of_port,
@@ -525,7 +520,6 @@ class Block:
                 start_of,
                 tolerance_pu,
                 MAX_ITERATIONS,
-                width,
                 v,
                 residual,
                 iterations,
@@ -579,29 +573,4 @@ def block_states(
         spread=spread,
         tan_phi=tan_phi,
         drive=profiles.source_factor,
-    )
-
-
-def _factors(lu: sp.linalg.SuperLU) -> tuple[NDArray[np.generic], ...]:
-    """Return L (unit diagonal left out), U, 1/diag(U) and permutations."""
-    lower = sp.csc_array(lu.L)
-    upper = sp.csc_array(lu.U)
-    lower.sort_indices()
-    upper.sort_indices()
-    strict_l = sp.csc_array(sp.tril(lower, k=-1))
-    strict_u = sp.csc_array(sp.triu(upper, k=1))
-    inverse = 1.0 / upper.diagonal()
-    return (
-        strict_l.indptr.astype(np.int64),
-        strict_l.indices.astype(np.int64),
-        strict_l.data.real.copy(),
-        strict_l.data.imag.copy(),
-        strict_u.indptr.astype(np.int64),
-        strict_u.indices.astype(np.int64),
-        strict_u.data.real.copy(),
-        strict_u.data.imag.copy(),
-        inverse.real.copy(),
-        inverse.imag.copy(),
-        np.asarray(lu.perm_r, dtype=np.int64),
-        np.asarray(lu.perm_c, dtype=np.int64),
     )

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
+    Bools = NDArray[np.bool_]
 
 #: Shares of the steps, from the tightest on, at which AC searches calibrate.
 _CALIBRATED_AT = (0.0, 0.01, 0.08, 0.4, 1.0)
@@ -48,8 +49,9 @@ _LOOKED_AT = 64
 #: Estimates held at once. [values]
 _BATCH_VALUES = 4_000_000
 
-#: Width of the AC searches that calibrate. [kW]
-_SEARCH_TOLERANCE_KW = 0.01
+#: Width of the AC searches that calibrate, and the least load whose factor means
+#: anything: that width is no longer a large share of it. [kW]
+_SEARCH_TOLERANCE_KW, _CALIBRATED_FROM_KW = 0.01, 0.1
 
 #: Rounds of confirming in AC and lowering.
 _CONFIRMING_ROUNDS = 8
@@ -138,40 +140,59 @@ class Envelope:
         Return pairs of load and limit that bind first at some looked-at step.
 
         Candidates by linear estimate, chosen by the second-order one: at the same
-        steps for all, and where a candidate comes nearest to those chosen there.
+        steps for all, and where a limit comes nearest to those chosen there.
         """
         case = self.case
         marked = np.zeros(linear.shape, dtype=np.bool_)
         marked[-1] = case.limits.on("voltage change")
-        if case.n_row:
-            first = np.unique(linear[:-1].argmin(axis=0))
-            # limits that are broken at times are near at others
-            steps = self._looked_at(np.union1d(first, case.broken_rows))
-            slack = self.response.row_slack[:, steps]
-            least = self.response.row_slack.min(axis=1)
-            with np.errstate(divide="ignore", invalid="ignore"):
-                inverse = linear[:-1] / least[:, None]
-            inverse = np.where(np.isfinite(inverse), inverse, np.inf)
-            ratio = np.arange(case.n_row) >= case.first_unbalance
-            for k in range(linear.shape[1]):
-                use = np.isfinite(inverse[:, k]) & (inverse[:, k] > 0.0)
-                near = np.full(slack.shape, np.inf)
-                near[use] = slack[use] * inverse[use, k, None]
-                near[use & ratio] = self._unbalance(k, steps)[use[ratio]]
-                low = np.minimum(near.min(axis=0), linear[-1, k])
-                marked[:-1, k] = (near < _CANDIDATE * low).any(axis=1)
-        load, row = np.nonzero(marked.T)
-        if case.n_row and len(row):
-            kept = self._first_at(load, row, steps)
-            plain = np.flatnonzero(row < case.first_unbalance)
-            near, where = overtaking(
-                self.response.row_slack, inverse, load[plain], row[plain], kept[plain]
-            )
-            if len(near):
-                some = np.union1d(plain[near], np.flatnonzero(kept))
-                kept[some] |= self._first_at(load[some], row[some], where)
-            load, row = load[kept], row[kept]
-        return load, row
+        if not case.n_row:
+            load, row = np.nonzero(marked.T)
+            return load, row
+        first = np.unique(linear[:-1].argmin(axis=0))
+        # limits that are broken at times are near at others
+        steps = self._looked_at(np.union1d(first, case.broken_rows))
+        least = self.response.row_slack.min(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inverse = linear[:-1] / least[:, None]
+        inverse = np.where(np.isfinite(inverse), inverse, np.inf)
+        reaching = self._mark(marked, linear, inverse, steps)
+        load, row = np.nonzero((marked | reaching).T)
+        kept = np.zeros(len(row), dtype=np.bool_)
+        known = np.flatnonzero(marked[row, load])
+        if len(known):
+            kept[known] = self._first_at(load[known], row[known], steps)
+        plain = np.flatnonzero(row < case.first_unbalance)
+        near, where = overtaking(
+            self.response.row_slack, inverse, load[plain], row[plain], kept[plain]
+        )
+        if len(near):
+            some = np.union1d(plain[near], np.flatnonzero(kept))
+            kept[some] |= self._first_at(load[some], row[some], where)
+        return load[kept], row[kept]
+
+    def _mark(
+        self, marked: Bools, linear: Floats, inverse: Floats, steps: Ints
+    ) -> Bools:
+        """
+        Mark limits that are near the first at some steps, by linear estimate.
+
+        Returned are those that at their tightest leave no more than the first leaves
+        at its loosest: elsewhere they may be the first.
+        """
+        case = self.case
+        slack = self.response.row_slack[:, steps]
+        ratio = np.arange(case.n_row) >= case.first_unbalance
+        reaching = np.zeros(linear.shape, dtype=np.bool_)
+        for k in range(linear.shape[1]):
+            use = np.isfinite(inverse[:, k]) & (inverse[:, k] > 0.0)
+            near = np.full(slack.shape, np.inf)
+            near[use] = slack[use] * inverse[use, k, None]
+            near[use & ratio] = self._unbalance(k, steps)[use[ratio]]
+            low = np.minimum(near.min(axis=0), linear[-1, k])
+            marked[:-1, k] = (near < _CANDIDATE * low).any(axis=1)
+            loosest = low[np.isfinite(low)].max(initial=0.0)
+            reaching[:-1, k] = use & ~ratio & (linear[:-1, k] < _CANDIDATE * loosest)
+        return reaching
 
     def _unbalance(self, load: int, steps: Ints) -> Floats:
         """Return where limits on unbalance bind, by angle; none without phases."""
@@ -295,7 +316,7 @@ class Envelope:
         i, j = np.nonzero(step >= 0)
         found = np.full(guess.shape, np.nan)
         found[i, j] = self._search(load[i], row[i], step[i, j], guess[i, j])
-        usable = np.isfinite(found) & (guess > _SEARCH_TOLERANCE_KW)
+        usable = np.isfinite(found) & (guess > _CALIBRATED_FROM_KW)
         factor = np.divide(found, guess, where=usable, out=np.ones(guess.shape))
         # what was not found is held by the one before, or by the first
         held = np.maximum.accumulate(

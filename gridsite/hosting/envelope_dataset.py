@@ -24,6 +24,7 @@ import xarray as xr
 
 from gridsite.errors import ConfigError, DataError
 from gridsite.hosting.limits import NOT_CHECKED, Limits
+from gridsite.hosting.norms import norm_and_changes
 from gridsite.schemas import SCHEMA_VERSION
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ class EnvelopeWriter:
                 "schema_version": SCHEMA_VERSION,
                 "definition": DEFINITION,
                 "confirmed": confirmed,
-                "limits": limits.name,
+                "limits": norm_and_changes(limits),
                 "criteria": ", ".join(limits.criteria),
                 "not_checked": ", ".join(NOT_CHECKED),
                 "power_factor": float(power_factor),

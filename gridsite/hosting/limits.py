@@ -71,7 +71,8 @@ class Limits:
         Largest negative over positive sequence voltage, where the feeder
         model has phases. [-]
     service_rule : {"eu", "nec", "nec-ems"}
-        How the rating of a building's service counts (`service_headroom_kw`).
+        How the rating of a building's service counts (`service_headroom_kw`);
+        presets of ANSI C84.1 have ``nec``.
     criteria : tuple of str
         Criteria in force, from `CRITERIA`.
     acts_on : float
@@ -303,7 +304,7 @@ class Limits:
         Returns
         -------
         Limits
-            Its voltage band and unbalance; currents at nameplate.
+            Its voltage band, unbalance and service rule; currents at nameplate.
 
         Raises
         ------

@@ -499,8 +499,9 @@ class _SplitRating:
             # most miss by a hair: step back by that, and look again
             kw = firm[row[bad]]
             back = kw * (1.0 + _STEP_BACK * slack[bad].clip(-0.5)) - _STEP_BACK_KW
+            back = np.maximum(back, 0.0)
             near = kw - back <= 0.5 * np.maximum(tolerance, 1e-3 * kw)
-            again, _ = case.evaluate(port[bad], now[bad], np.maximum(back, 0.0))
+            again, _ = case.evaluate(port[bad], now[bad], back)
             good = near & (again >= 0.0)
             np.minimum.at(firm, row[bad[good]], back[good])
             left = bad[~good]
@@ -511,7 +512,8 @@ class _SplitRating:
                 case, port[left], now[left], start, firm[row[left]], tolerance
             )
             np.minimum.at(firm, row[left], found.kw)
-            fell = np.flatnonzero(found.row >= 0)
+            # of several steps of one, that which leaves least names the limit
+            fell = np.flatnonzero((found.row >= 0) & (found.kw <= firm[row[left]]))
             _name(
                 out, case, row[left][fell], found.row[fell], time[held[now[left][fell]]]
             )

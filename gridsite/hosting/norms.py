@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -11,8 +12,11 @@ from gridsite.errors import ConfigError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from gridsite.hosting.limits import Limits
+
 #: Norms by name: voltage band, unbalance, percentile rule (share of a week's
-#: 10-minute means, lowest value ever). ANSI C84.1, table 1, service voltage: up to
+#: 10-minute means, lowest value ever), how the service of a building counts (the NEC
+#: where ANSI C84.1 holds). ANSI C84.1, table 1, service voltage: up to
 #: 600 V a band of its own, above it that of 2.4 to 34.5 kV (12,160 to 13,090 V at
 #: 12,470 V is range A, 11,850 to 13,200 V range B). The text of the norm is sold and
 #: was not at hand: values above 600 V come from general knowledge of the table and are
@@ -30,6 +34,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "voltage_min_pu": 0.975,
         "voltage_max_pu": 1.05,
         "unbalance_max": 0.03,
+        "service_rule": "nec",
         "voltage_percentile": None,
         "voltage_absolute_min_pu": None,
     },
@@ -38,6 +43,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "voltage_min_pu": 0.95,
         "voltage_max_pu": 1.058,
         "unbalance_max": 0.03,
+        "service_rule": "nec",
         "voltage_percentile": None,
         "voltage_absolute_min_pu": None,
     },
@@ -145,3 +151,44 @@ def norm_of_voltages(
     )
     shown = ", ".join(f"{kv:g}" for kv in levels)
     return "ANSI-C84.1-A" if ansi > iec else "EN50160", f"nominal voltages {shown} kV"
+
+
+def norm_and_changes(limits: Limits) -> str:
+    """
+    Return the norm of limits, and the values that are not the norm's.
+
+    Parameters
+    ----------
+    limits : Limits
+        Of a study.
+
+    Returns
+    -------
+    str
+        In words; the name alone where all values are its own.
+
+    Examples
+    --------
+    >>> from gridsite import Limits
+    >>> norm_and_changes(Limits.preset("EN50160"))
+    'EN50160'
+    >>> norm_and_changes(Limits(voltage_min_pu=0.93, criteria=("voltage", "service")))
+    'EN50160 with voltage_min_pu 0.93, criteria (voltage, service)'
+    """
+    norm = PRESETS.get(limits.name)
+    if norm is None:
+        return limits.name
+    changes = [
+        f"{field.name} {_shown(getattr(limits, field.name))}"
+        for field in fields(limits)
+        if field.name not in ("name", "notice")
+        and getattr(limits, field.name) != norm.get(field.name, field.default)
+    ]
+    return " with ".join([limits.name, *filter(None, [", ".join(changes)])])
+
+
+def _shown(value: object) -> str:
+    """Return a value as it is read, without quotes."""
+    if isinstance(value, tuple):
+        return f"({', '.join(_shown(part) for part in value)})"
+    return "none" if value is None else str(value)

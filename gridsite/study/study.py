@@ -199,7 +199,7 @@ class Study:
             own["criteria"] = tuple(own["criteria"])
         if "voltage_bands" in own:
             own["voltage_bands"] = tuple(tuple(band) for band in own["voltage_bands"])
-        if service is not None:
+        if service is not None and service.rule is not None:
             own["service_rule"] = service.rule
         if section.preset is not None:
             return Limits.preset(section.preset).changed(**own)

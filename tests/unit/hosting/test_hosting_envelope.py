@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 import pandapower as pp
+import pandas as pd
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.envelope import Envelope
+from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.flexible import energy_rating, hours_rating
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
@@ -200,3 +203,61 @@ def test_one_step_has_one_headroom(village_feeder, profiles):
     assert (table["flexible_hours98_kw"] - firm).abs().max() <= 0.02
     # one step of T = 1: min(P, h) >= 0.98 P holds up to h / 0.98
     assert (table["flexible_energy98_kw"] - firm / 0.98).abs().max() <= 0.03
+
+
+def test_a_step_with_almost_nothing_left_leaves_other_steps_as_they_are():
+    feeder = read_feeder("pandapower:create_kerber_landnetz_freileitung_1")
+    ports = feeder.load_ports
+    limits = Limits(voltage_change_pu=0.05)
+    draws = np.random.default_rng(0).uniform(1.0, 2.0, (len(ports), 1200))
+    # about 10 W below the load at which the transformer is full, found by bisection
+    draws[:, 0] = _full_transformer(feeder, limits) - 0.0008
+    with_it, without = (
+        hosting_capacity(feeder, _shaped(ports, p), limits=limits)
+        for p in (draws, draws[:, 1:])
+    )
+    assert with_it["firm_kw"].max() <= 0.1
+    kept = with_it["flexible_hours98_kw"] / without["flexible_hours98_kw"]
+    assert kept.min() >= 0.99
+    assert with_it["envelope_error_least_kw"].min() >= -0.1
+
+
+def _shaped(ports, p_kw):
+    """Return profiles of some kW at a fifth as many kvar."""
+    time = pd.date_range("2025-01-01", periods=p_kw.shape[1], freq="h", tz="UTC")
+    p = pd.DataFrame(p_kw.T, columns=ports.index)
+    return dense_profiles(time, p, q_kvar=0.2 * p)
+
+
+def _full_transformer(feeder, limits):
+    """Return what each house draws where the transformer is full. [kW]"""
+    low, high = 2.0, 15.0
+    for _ in range(50):
+        kw = 0.5 * (low + high)
+        grid = GridCase(
+            feeder,
+            _shaped(feeder.load_ports, np.full((len(feeder.load_ports), 1), kw)),
+            limits,
+        )
+        (feeder_id,) = grid.feeder_ids
+        held = not grid.block(feeder_id).broken.any()
+        low, high = (kw, high) if held else (low, kw)
+    return low
+
+
+def test_a_limit_that_binds_at_few_steps_is_followed_there(village, tmp_path):
+    feeder = read_feeder(village(vm_pu=0.98, trafo_mva=0.1))
+    draws = np.random.default_rng(0).gamma(1.0, 3.0, (5, 1100))
+    loads, limits = _shaped(feeder.load_ports, draws), Limits(voltage_min_pu=0.95)
+    table = hosting_capacity(
+        feeder, loads, limits=limits, envelope=tmp_path / "envelope.nc"
+    )
+    headroom = read_envelope(tmp_path / "envelope.nc")["headroom_kw"].to_numpy()
+    headroom = headroom if len(headroom) == 5 else headroom.T
+    grid = GridCase(feeder, loads, limits)
+    case = grid.block(grid.feeder_ids[0])
+    own = feeder.ports.index[case.block.ports].get_indexer(table["port_id"])
+    which, step = np.nonzero(headroom > 0.0)
+    kw = np.maximum(headroom[which, step] - 0.05, 0.0)
+    slack, _ = case.evaluate(own[which], step, kw)
+    assert slack.min() >= 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
+from gridsite.hosting.nested import _SplitRating
 
 STEADY = ("voltage", "line current", "transformer current", "service")
 WHOLE, PARTS = 10**6, 5  # blocks of more nodes are split
@@ -315,3 +317,59 @@ def test_envelope_is_that_of_the_whole(town, town_profiles, name, tmp_path):
     assert (known.sub(own).le(known.mul(low, axis=0) + 0.1)).all().all()
     assert ((own == 0.0) == (known == 0.0)).all().all()
     assert (known == 0.0).any().any() == name.startswith("broken")
+
+
+class Straight:
+    """A case whose slack at each step falls in a straight line to 0 at a load."""
+
+    def __init__(self, root_kw):
+        self.root_kw = np.array(root_kw)
+        self.block = SimpleNamespace(ports=np.array([0]), base_kva=1.0)
+        self.feeder = SimpleNamespace(ports=pd.DataFrame(index=["house"]))
+        elements = [f"line {i}" for i in range(len(root_kw))]
+        self.rows = pd.DataFrame({"criterion": "line current", "element": elements})
+
+    def evaluate(self, _, step, kw, **__):
+        return (self.root_kw[step] - kw) / 10.0, step
+
+    def base_slack(self, step, **_):
+        return self.root_kw[step] / 10.0
+
+
+def lowered(firm_kw, root_kw):
+    """Return a connection's row, lowered at as many steps as there are roots."""
+    time = pd.date_range("2025-01-01", periods=len(root_kw), freq="h", tz="UTC")
+    rows = {
+        "firm_kw": np.array([firm_kw]),
+        "steps_solved": np.zeros(1, dtype=np.int64),
+        "bus": np.array(["b"], dtype=object),
+    }
+    for name in ("limit_criterion", "limit_element", "limit_time"):
+        rows[name] = np.full(1, None, dtype=object)
+    rating = SimpleNamespace(
+        out=rows,
+        grid=SimpleNamespace(profiles=SimpleNamespace(time=time)),
+        settings=SimpleNamespace(tolerance_kw=0.1),
+        port_id=np.array(["house"]),
+        index=pd.RangeIndex(1),
+    )
+    step = np.arange(len(root_kw))
+    case = Straight(root_kw)
+    _SplitRating._lower(
+        rating, np.zeros_like(step), step, lambda s: [(step, step, s, case)]
+    )
+    return rows, time
+
+
+@pytest.mark.parametrize("roots", [[5.0, 8.0], [8.0, 5.0], [6.0, 5.0, 8.0]])
+def test_the_step_that_leaves_least_names_the_limit(roots):
+    rows, time = lowered(20.0, roots)
+    least = int(np.argmin(roots))
+    assert 5.0 - 0.1 <= rows["firm_kw"][0] <= 5.0
+    assert rows["limit_element"][0] == f"line {least}"
+    assert rows["limit_time"][0] == time[least]
+
+
+def test_no_step_back_leads_below_nothing():
+    rows, _ = lowered(0.004, [0.002])
+    assert rows["firm_kw"][0] == 0.0
