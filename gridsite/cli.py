@@ -16,15 +16,19 @@ from typing import Annotated
 import typer
 
 from gridsite.cli_hosting import (
+    AssumeLineA,
+    Crs,
     MeterLinks,
     MeterUnit,
     MeterZone,
     Out,
     Overwrite,
+    Preset,
+    Ratings,
     hosting,
 )
 from gridsite.cli_inputs import demand, meters, roofs
-from gridsite.cli_options import meter_options, progress, user_options
+from gridsite.cli_options import limits_of, meter_options, progress, user_options
 from gridsite.errors import ConfigError, GridsiteError
 
 app = typer.Typer(
@@ -88,6 +92,10 @@ def check(
         Path | None, typer.Option(help="Footprints to check with it.")
     ] = None,
     users: Annotated[Path | None, typer.Option(help="Users to check with it.")] = None,
+    ratings: Ratings = None,
+    assume_line_a: AssumeLineA = None,
+    crs: Crs = None,
+    preset: Preset = None,
     meter_unit: MeterUnit = None,
     meter_zone: MeterZone = None,
     meter_links: MeterLinks = None,
@@ -107,15 +115,27 @@ def check(
     from rich.console import Console
 
     from gridsite.errors import DataError
+    from gridsite.feeder.assumed_ratings import read_ratings
     from gridsite.feeder.meter_options import MeterOptions
-    from gridsite.input_checks import as_json, check_inputs, check_study
+    from gridsite.input_checks import Completion, as_json, check_inputs, check_study
     from gridsite.report.findings_page import write_findings_page
     from gridsite.report.tables import findings_table
 
     if Path(feeder).suffix.lower() == ".toml":
-        named = (profiles, roofs, users, meter_unit, meter_zone, meter_links)
-        if any(named) or users_column or users_per_point is not None:
-            msg = "a study file names its profiles, roofs and users itself"
+        named: list[object] = [
+            profiles,
+            roofs,
+            users,
+            meter_unit,
+            meter_zone,
+            meter_links,
+        ]
+        named += [users_column, users_per_point, ratings, assume_line_a, crs, preset]
+        if any(value is not None for value in named):
+            msg = (
+                "a study file names its profiles, roofs, users, ratings and limits "
+                "itself"
+            )
             raise ConfigError(msg)
         findings = check_study(feeder)
     else:
@@ -123,6 +143,12 @@ def check(
         meters = MeterOptions(unit=meter_unit, zone=meter_zone, links=links)
         findings = check_inputs(
             feeder,
+            completion=Completion(
+                crs=crs,
+                ratings=None if ratings is None else read_ratings(ratings),
+                assume_line_a=assume_line_a,
+                limits=limits_of(preset, {}),
+            ),
             profiles=profiles,
             roofs=roofs,
             users=users,

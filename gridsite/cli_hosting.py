@@ -38,6 +38,24 @@ MeterZone = Annotated[
 MeterLinks = Annotated[
     Path | None, typer.Option(help="CSV or Parquet: meter_id, port_id.")
 ]
+Ratings = Annotated[
+    Path | None,
+    typer.Option(
+        help="CSV or Parquet: element or code, and ampacity_a (lines) or kva."
+    ),
+]
+Crs = Annotated[
+    str | None,
+    typer.Option(help="Of the coordinates of an OpenDSS circuit: EPSG:2229."),
+]
+AssumeLineA = Annotated[
+    float | None,
+    typer.Option(help="Ampacity assumed for lines without one; counted. [A]"),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option(help="Norm of the limits. Default: inferred from the voltages."),
+]
 FeederName = Annotated[
     str,
     typer.Argument(
@@ -128,6 +146,10 @@ def hosting(
         bool,
         typer.Option("--draw", help="Draw a meter for loads without one, marked."),
     ] = False,
+    load_power_factor: Annotated[
+        float | None,
+        typer.Option(help="Of the loads of --profiles. Default: 0.95. [-]"),
+    ] = None,
     generation: Annotated[
         Generation, typer.Option(help="Off is the safe side for load.")
     ] = Generation.profile,
@@ -138,20 +160,9 @@ def hosting(
         Path | None,
         typer.Option(help="CSV or Parquet of loads in the queue: bus or port, kw."),
     ] = None,
-    ratings: Annotated[
-        Path | None,
-        typer.Option(
-            help="CSV or Parquet: element or code, and ampacity_a (lines) or kva."
-        ),
-    ] = None,
-    crs: Annotated[
-        str | None,
-        typer.Option(help="Of the coordinates of an OpenDSS circuit: EPSG:2229."),
-    ] = None,
-    assume_line_a: Annotated[
-        float | None,
-        typer.Option(help="Ampacity assumed for lines without one; counted. [A]"),
-    ] = None,
+    ratings: Ratings = None,
+    crs: Crs = None,
+    assume_line_a: AssumeLineA = None,
     taps: Annotated[
         Taps, typer.Option(help="Acting: at the heads of feeders, with the base load.")
     ] = Taps.frozen,
@@ -166,10 +177,7 @@ def hosting(
         Controls,
         typer.Option(help="Of OpenDSS circuits. Acting: step by step, on units too."),
     ] = Controls.frozen,
-    preset: Annotated[
-        str | None,
-        typer.Option(help="Norm of the limits. Default: inferred from the voltages."),
-    ] = None,
+    preset: Preset = None,
     country: Annotated[
         str | None, typer.Option(help="In place of --preset: two letters, as DE.")
     ] = None,
@@ -269,6 +277,7 @@ def hosting(
     from gridsite.feeder.assumed_ratings import read_ratings
     from gridsite.feeder.load_growth import read_committed
     from gridsite.feeder.meter_options import MeterOptions
+    from gridsite.feeder.meter_profiles import LOAD_POWER_FACTOR
     from gridsite.hosting.headroom_files import HeadroomFiles
     from gridsite.rating import rate_feeder
     from gridsite.rating_case import AmbientChoice, LoadChoice
@@ -296,6 +305,7 @@ def hosting(
         ica=None if ica is None or steps in (None, Steps.year) else steps.value,
         battery=(battery_kwh, battery_kw),
         seed=None if phase is Phase.sampled else seed,
+        load_power_factor=load_power_factor,
     )
     limits = limits_of(preset, own, country=country)
     together = together_choice(existing, units, sharing, joint=joint)
@@ -322,6 +332,9 @@ def hosting(
                 profiles=None if profiles is None else str(profiles),
                 meters=meters,
                 generation=generation.value,
+                power_factor=LOAD_POWER_FACTOR
+                if load_power_factor is None
+                else load_power_factor,
             ),
             limits=limits,
             power_factor=power_factor,

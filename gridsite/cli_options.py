@@ -57,6 +57,7 @@ def check_together(
     ica: str | None,
     battery: tuple[float, float | None],
     seed: int | None,
+    load_power_factor: float | None = None,
 ) -> None:
     """
     Refuse options that need another one, or exclude it.
@@ -77,6 +78,8 @@ def check_together(
         ``--battery-kwh`` and ``--battery-kw``.
     seed : int or None
         ``--seed`` where it means nothing.
+    load_power_factor : float or None
+        ``--load-power-factor``. [-]
 
     Raises
     ------
@@ -97,6 +100,10 @@ def check_together(
         (ica is not None, f"--ica takes a whole year; leave out --steps {ica}"),
         (battery[1] is not None and not battery[0], "--battery-kw needs --battery-kwh"),
         (seed is not None, "--seed needs --phase sampled"),
+        (
+            load_power_factor is not None and profiles is None,
+            "--load-power-factor needs --profiles",
+        ),
         (
             own["service_rule"] is not None and service_a is None,
             "--service-rule needs --service-a",

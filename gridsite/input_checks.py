@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,23 +11,83 @@ import pandas as pd
 
 from gridsite.config import StudyConfig, read_config
 from gridsite.errors import ConfigError
-from gridsite.feeder.checks import check_feeder
+from gridsite.feeder.assumed_ratings import read_ratings, with_ratings
+from gridsite.feeder.checks import check_feeder, findings_frame
 from gridsite.feeder.findings import SEVERITIES, Finding
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.profile_checks import check_profiles
 from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.hosting.limits import Limits
 from gridsite.places.place_checks import check_roofs, check_users
+from gridsite.study.study import Study
 
 if TYPE_CHECKING:
-    import geopandas as gpd
+    from collections.abc import Callable
+
+    from gridsite.feeder.model import Feeder
 
 #: Columns of the table of findings.
 COLUMNS = ("subject", *Finding._fields)
+
+#: Checks of a file that its ratings, or its reference system, may answer.
+_BY_RATINGS = (
+    "rating missing",
+    "default ampacity",
+    "base line loading",
+    "base transformer loading",
+)
+_BY_CRS = ("coordinates",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """
+    Hold what a run gives a feeder beside its file.
+
+    Parameters
+    ----------
+    crs : str or None
+        Of the coordinates of an OpenDSS circuit.
+    ratings : pandas.DataFrame or None
+        As from `gridsite.feeder.assumed_ratings.read_ratings`.
+    assume_line_a : float or None
+        Ampacity of lines without one. [A]
+    limits : callable or None
+        Takes the feeder, returns the limits that its voltages are held against; those
+        of the norm that fits its nominal voltages without it.
+    """
+
+    crs: str | None = None
+    ratings: pd.DataFrame | None = None
+    assume_line_a: float | None = None
+    limits: Callable[[Feeder], Limits] | None = None
+
+    def band(self, feeder: Feeder) -> dict[str, float]:
+        """
+        Return the widest voltage band of the feeder's levels, as a run has it.
+
+        Parameters
+        ----------
+        feeder : Feeder
+            The model.
+
+        Returns
+        -------
+        dict
+            Options of `check_feeder`. [pu]
+        """
+        levels = feeder.nodes["voltage_kv"].tolist() or [1.0]
+        limits = self.limits(feeder) if self.limits else Limits.for_network(levels)
+        return {
+            "voltage_min_pu": float(limits.voltage_min_of(levels).min()),
+            "voltage_max_pu": float(limits.voltage_max_of(levels).max()),
+        }
 
 
 def check_inputs(
     feeder: str | Path | None = None,
     *,
+    completion: Completion | None = None,
     profiles: str | Path | None = None,
     roofs: str | Path | None = None,
     users: str | Path | None = None,
@@ -43,6 +104,8 @@ def check_inputs(
     ----------
     feeder : str or pathlib.Path, optional
         As for `read_feeder`.
+    completion : Completion, optional
+        What a run gives the feeder beside its file, and its limits.
     profiles : str or pathlib.Path, optional
         Loads or meters, compared with the feeder.
     roofs, users : str or pathlib.Path, optional
@@ -66,18 +129,19 @@ def check_inputs(
     tables = []
     ports = points = None
     if feeder is not None:
-        tables.append(check_feeder(feeder).assign(subject="feeder"))
-        if profiles is not None or roofs is not None or users is not None:
-            ports, points = _of_feeder(feeder)
+        model, found = _of_feeder(feeder, completion or Completion())
+        tables.append(found.assign(subject="feeder"))
+        if model is not None:
+            ports, points = model.load_ports, model.connection_points()
     if profiles is not None:
-        found = check_profiles(profiles, ports=ports, options=meter_options)
-        tables.append(_table("profiles", found))
+        faults = check_profiles(profiles, ports=ports, options=meter_options)
+        tables.append(_table("profiles", faults))
     if roofs is not None:
-        found = check_roofs(roofs, feeder=points, **(roof_options or {}))
-        tables.append(_table("roofs", found))
+        faults = check_roofs(roofs, feeder=points, **(roof_options or {}))
+        tables.append(_table("roofs", faults))
     if users is not None:
-        found = check_users(users, feeder=points, **(user_options or {}))
-        tables.append(_table("demand", found))
+        faults = check_users(users, feeder=points, **(user_options or {}))
+        tables.append(_table("demand", faults))
     tables = [table for table in tables if len(table)]
     if not tables:
         return pd.DataFrame(columns=list(COLUMNS))
@@ -115,9 +179,17 @@ def check_study(path: str | Path) -> pd.DataFrame:
     def place(name: str | None) -> Path | None:
         return None if name is None else folder / name
 
-    roofs, users = config.buildings, config.users
+    roofs, users, section = config.buildings, config.users, config.feeder
+    table = place(section.ratings)
+    completion = Completion(
+        crs=section.crs,
+        ratings=None if table is None else read_ratings(table),
+        assume_line_a=section.assume_line_a,
+        limits=Study(config=config, folder=folder).limits,
+    )
     return check_inputs(
         feeder,
+        completion=completion,
         profiles=place(config.profiles.file),
         roofs=place(roofs.file),
         users=place(users.file),
@@ -168,14 +240,31 @@ def _table(subject: str, found: list[Finding]) -> pd.DataFrame:
 
 
 def _of_feeder(
-    source: str | Path,
-) -> tuple[pd.DataFrame | None, gpd.GeoDataFrame | None]:
-    """Return ports and points of a feeder; None where it cannot be read."""
+    source: str | Path, completion: Completion
+) -> tuple[Feeder | None, pd.DataFrame]:
+    """Return a feeder as a run has it, and its findings; None if it is not read."""
     try:
-        feeder = read_feeder(source)
-    except Exception:  # noqa: BLE001  check_feeder has named it
-        return None, None
-    return feeder.load_ports, feeder.connection_points()
+        filed = read_feeder(source, crs=completion.crs)
+    except ConfigError:
+        raise
+    except Exception:  # noqa: BLE001  check_feeder names it
+        return None, check_feeder(source)
+    found = check_feeder(source, **completion.band(filed))
+    rated = completion.ratings is not None or completion.assume_line_a is not None
+    if not rated and completion.crs is None:
+        return filed, found
+    model = filed
+    if rated:
+        ampere = completion.assume_line_a
+        model = with_ratings(filed, completion.ratings, line_a=ampere)
+    answered = [*(_BY_RATINGS if rated else ()), *(_BY_CRS if completion.crs else ())]
+    answered.append("reader")
+    own = check_feeder(model, **completion.band(model))
+    told = own["check"].isin(answered)
+    told &= ~own["message"].str.endswith(" is left out")  # the script's findings say it
+    rows = [*found[~found["check"].isin(answered)].itertuples(index=False)]
+    rows += [*own[told].itertuples(index=False)]
+    return model, findings_frame([Finding(*row) for row in rows])
 
 
 def _meter_options(config: StudyConfig) -> MeterOptions | None:

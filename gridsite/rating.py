@@ -198,7 +198,12 @@ def rate_feeder(
         "status": "rated",
         **replay_summary(grid, replay, findings),
         "hosting": capacity_summary(hosting),
-        "assumptions": assumptions(grid, serviced=service_a is not None, growth=growth),
+        "assumptions": assumptions(
+            grid,
+            serviced=service_a is not None,
+            growth=growth,
+            load_power_factor=_power_factor(choose_loads),
+        ),
         "generated": [],
         "seconds": round(time.perf_counter() - began, 2),
     }
@@ -254,6 +259,13 @@ def rate_feeder(
             },
         },
     )
+
+
+def _power_factor(choose_loads: Callable[[Feeder], Profiles]) -> float | None:
+    """Return that of loads whose active power alone is given."""
+    if isinstance(choose_loads, LoadChoice) and choose_loads.profiles is not None:
+        return choose_loads.power_factor
+    return None
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ from gridsite.feeder.load_growth import (
 )
 from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.meter_options import MeterOptions
-from gridsite.feeder.meter_profiles import read_loads
+from gridsite.feeder.meter_profiles import LOAD_POWER_FACTOR, read_loads
 from gridsite.feeder.taps import TapControl
 from gridsite.feeder.typical_days import typical_steps
 from gridsite.hosting.ageing_limit import Ageing
@@ -55,18 +55,26 @@ class LoadChoice:
         How a file of meter readings is read.
     generation : {"profile", "off"}
         Whether generators follow their profiles.
+    power_factor : float, default 0.95
+        Lagging, of the loads of a file (assumption). [-]
     """
 
     steps: str | None = None
     profiles: str | None = None
     meters: MeterOptions | None = None
     generation: str = "profile"
+    power_factor: float = LOAD_POWER_FACTOR
 
     def __call__(self, feeder: Feeder) -> Profiles:
         """Return what the loads of a feeder draw."""
         ports, steps = feeder.load_ports, self.steps
         if self.profiles is not None:
-            read = read_loads(self.profiles, ports, options=self.meters)
+            read = read_loads(
+                self.profiles,
+                ports,
+                options=self.meters,
+                power_factor=self.power_factor,
+            )
             return typical_steps(read) if steps == "576" else read
         if steps is None:
             steps = "snapshot" if feeder.profiles is None else "year"

@@ -127,7 +127,13 @@ def control_summary(grid: GridCase) -> dict[str, Any]:
     }
 
 
-def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[str]:
+def assumptions(
+    grid: GridCase,
+    *,
+    serviced: bool,
+    growth: float = 1.0,
+    load_power_factor: float | None = None,
+) -> list[str]:
     """
     Return what a run assumed of its feeder, limits and services.
 
@@ -139,6 +145,8 @@ def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[
         Whether the rating of any building's service is known or assumed.
     growth : float, default 1.0
         Background load over that of the profiles. [-]
+    load_power_factor : float, optional
+        Of customers whose active power alone is given. [-]
 
     Returns
     -------
@@ -162,6 +170,11 @@ def assumptions(grid: GridCase, *, serviced: bool, growth: float = 1.0) -> list[
         notes.append(
             f"the profile covers {hours:g} hours, not a year: capacities hold for its "
             "steps, and those of the year may be lower"
+        )
+    if load_power_factor is not None:
+        notes.append(
+            "customers draw reactive power at a power factor of "
+            f"{load_power_factor:g}, lagging, whatever the feeder file says"
         )
     if growth != 1.0:
         notes.append(f"customers draw {growth:g} times what their profiles say")

@@ -337,6 +337,63 @@ class TestCheck:
         assert "swapped" in far["message"].item()
         assert "swapped" in page.read_text(encoding="utf-8")
 
+    @pytest.fixture
+    def findings(self, call):
+        """Return a function that gives the findings on the feeder, by check."""
+
+        def look(*options):
+            code, out, err = call("check", *options, "--json", "-")
+            assert code == 0, err
+            rows = pd.DataFrame(json.loads(out)["findings"])
+            return rows[rows["subject"] == "feeder"].set_index("check")
+
+        return look
+
+    @pytest.fixture
+    def unrated(self, make_study, tmp_path):
+        """Return a function: the tiny study on a feeder that lacks a rating."""
+        import pandapower as pp  # noqa: PLC0415
+
+        def build(*edits):
+            path = make_study(tmp_path / "bare", *edits)
+            net = pp.from_json(str(path.with_name("net.json")))
+            net.line.loc[2, "max_i_ka"] = float("nan")
+            pp.to_json(net, str(path.with_name("net.json")))
+            return path
+
+        return build
+
+    def test_ratings_beside_the_file_count(self, findings, unrated, tmp_path):
+        net = unrated().with_name("net.json")
+        bare = findings(net)
+        assert bare.loc["rating missing", "value"] == 1
+        table = tmp_path / "ratings.csv"
+        table.write_text("element,ampacity_a\nline A3,1\n")
+        for options in (["--assume-line-a", 1], ["--ratings", table]):
+            rated = findings(net, *options)
+            assert "rating missing" not in rated.index
+            loading = rated.loc["base line loading", "value"]
+            assert loading > bare.loc["base line loading", "value"]
+
+    def test_those_of_a_study_count(self, findings, unrated):
+        assert "rating missing" in findings(unrated()).index
+        source = 'source = "net.json"'
+        study = unrated((source, f"{source}\nassume_line_a = 250.0"))
+        assert "rating missing" not in findings(study).index
+
+    def test_voltages_are_held_against_the_limits_of_a_run(
+        self, findings, make_study, net_file, tmp_path
+    ):
+        assert findings(net_file).loc["base voltage", "severity"] == "note"
+        strict = make_study(
+            tmp_path / "strict", ("[limits]", "[limits]\nvoltage_min_pu = 0.9999")
+        )
+        found = findings(strict).loc["base voltage"]
+        assert found["severity"] == "warning"
+        assert "below 0.9999 pu" in found["message"]
+        american = findings(net_file, "--preset", "ANSI-C84.1-A").loc["base voltage"]
+        assert "above 1.05 pu" in american["message"]
+
     def test_the_files_beside_a_feeder_may_be_named(self, call, net_file, tmp_path):
         loads = net_file.with_name("loads.csv")
         broken = tmp_path / "roofs.gpkg"
@@ -351,8 +408,9 @@ class TestCheck:
         rows = json.loads(findings.read_text("utf-8"))["findings"]
         errors = [row["subject"] for row in rows if row["severity"] == "error"]
         assert errors == ["roofs"]
-        study = ("check", tmp_path / "study.toml", "--roofs", broken)
-        refused(call(*study), 2, "study file names")
+        for option in (["--roofs", broken], ["--preset", "EN50160"]):
+            study = ("check", tmp_path / "study.toml", *option)
+            refused(call(*study), 2, "study file names")
 
 
 class TestHosting:

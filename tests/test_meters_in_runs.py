@@ -62,6 +62,7 @@ def test_a_run_marks_what_is_filled_and_drawn(study):
     }
     assert set(hosting.index[hosting]) == {"A1", "B4"}
     assert any("2 of 8 loads" in text for text in run.summary["assumptions"])
+    assert any("power factor of 0.95" in text for text in run.summary["assumptions"])
     assert any("hours, not a year" in text for text in run.summary["assumptions"])
     folder = run.write(run.study.folder / "out")
     rows = pd.read_parquet(folder / "profile_findings.parquet")
@@ -115,6 +116,34 @@ class TestCommand:
         assert code == 0, err
         assert "A2" in shown
 
+    def test_the_power_factor_of_loads_is_told_and_chosen(self, call, net, tmp_path):
+        feeder, ami = net()
+        firm = {}
+        for given in ([], ["--load-power-factor", "1"]):
+            out = tmp_path / f"out{len(given)}"
+            code, _, err = call(
+                "hosting", feeder, "--profiles", ami, "--out", out, *given
+            )
+            assert code == 0, err
+            told = " ".join(
+                json.loads((out / "summary.json").read_text())["assumptions"]
+            )
+            assert f"power factor of {'1' if given else '0.95'}, lagging" in told
+            firm[len(given)] = pd.read_parquet(out / "hosting.parquet")["firm_kw"]
+            assert call("explain", out, "A2")[0] == 0
+        assert (firm[2] > firm[0] + 0.05).all()
+
+    def test_loads_of_the_file_have_their_own_power_factor(self, call, net, tmp_path):
+        feeder, _ = net()
+        out = ("--out", tmp_path / "out")
+        code, _, err = call("hosting", feeder, "--steps", "snapshot", *out)
+        assert code == 0, err
+        told = json.loads((tmp_path / "out" / "summary.json").read_text())
+        assert "reactive power at" not in " ".join(told["assumptions"])
+        code, _, err = call("hosting", feeder, "--load-power-factor", "1", *out)
+        assert code == 2
+        assert "--load-power-factor needs --profiles" in err
+
     def test_gaps_need_a_word(self, call, net, tmp_path):
         feeder, ami = net(lambda t: t.drop(index=[3, 4]))
         command = ("hosting", feeder, "--profiles", ami, "--out", tmp_path / "out")
@@ -126,6 +155,39 @@ class TestCommand:
         assert code == 0, err
         summary = json.loads((tmp_path / "out" / "summary.json").read_text())
         assert summary["profiles"]["assumed"] == 1
+
+    @pytest.mark.parametrize(
+        ("change", "option"),
+        [
+            (lambda t: t.assign(time=t["time"].str[:16]), "--meter-zone"),
+            (lambda t: t.rename(columns={"kwh": "reading"}), "--meter-unit"),
+            (lambda t: t.drop(index=[3, 4]), "--fill"),
+            (lambda t: t[t["meter"] != "B4"], "--draw"),
+        ],
+    )
+    def test_an_error_names_the_option_that_mends_it(
+        self, call, net, tmp_path, change, option
+    ):
+        feeder, ami = net(change)
+        options = ("--profiles", ami, "--out", tmp_path / "out")
+        code, _, err = call("hosting", feeder, *options)
+        assert code == 3
+        assert option in err
+
+    @pytest.mark.parametrize(
+        ("change", "option"),
+        [
+            (lambda t: t.assign(time=t["time"].str[:16]), "--meter-zone"),
+            (lambda t: t.drop(columns="B4"), "--draw"),
+        ],
+    )
+    def test_so_does_one_in_a_wide_file(self, call, net, tmp_path, change, option):
+        feeder, ami = net()
+        change(pd.read_csv(ami.with_name("loads.csv"))).to_csv(ami, index=False)
+        options = ("--profiles", ami, "--out", tmp_path / "out")
+        code, _, err = call("hosting", feeder, *options)
+        assert code == 3
+        assert option in err
 
     def test_options_of_meters_need_a_file(self, call, net, tmp_path):
         feeder, _ = net()

@@ -115,7 +115,8 @@ def read_matpower(path: Path) -> Any:  # noqa: ANN401
 
 def _statements(raw: str) -> Iterator[str]:
     """Yield statements without comments, on one line but for rows of tables."""
-    text = re.sub(r"\.\.\.[^\n]*\n", " ", re.sub(r"%[^\n]*", "", raw))
+    plain = re.sub(r"%[^\n]*", "", _without_blocks(raw))
+    text = re.sub(r"\.\.\.[^\n]*\n", " ", plain)
     depth = 0
     start = 0
     for at, mark in enumerate(text):
@@ -127,6 +128,18 @@ def _statements(raw: str) -> Iterator[str]:
                 yield re.sub(r"\s*=\s*", " = ", statement, count=1)
     if text[start:].strip():
         yield text[start:].strip()
+
+
+def _without_blocks(raw: str) -> str:
+    """Return the text without comments between lines ``%{`` and ``%}``."""
+    lines, depth = [], 0
+    for line in raw.splitlines():
+        mark = line.strip()
+        depth += mark == "%{"
+        if not depth:
+            lines.append(line)
+        depth -= bool(depth) and mark == "%}"
+    return "\n".join(lines)
 
 
 class _Case:

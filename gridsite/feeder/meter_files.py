@@ -218,7 +218,10 @@ def _unit(name: str, given: str | None, fallback: str | None, path: Path) -> str
         raise DataError(msg)
     unit = given or own or fallback
     if unit is None:
-        msg = f"{path}: column {name!r} does not say kW or kWh; give unit"
+        msg = (
+            f"{path}: column {name!r} does not say kW or kWh; give unit "
+            "(--meter-unit; --unit of gridsite meters)"
+        )
         raise DataError(msg)
     return unit
 

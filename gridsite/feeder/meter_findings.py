@@ -22,11 +22,11 @@ _MESSAGES = {
     "stamp twice": "the same reading again is dropped",
     "stamp twice, values differ": "both are taken as missing",
     "register": "values only rise: give differences of the register",
-    "gap": "steps without a reading; fill = 'week' fills and marks them",
+    "gap": "steps without a reading; --fill (fill = 'week') fills and marks them",
     "too few readings": "below min_share: counts as missing",
     "gap that no week fills": "counts as missing",
     "unit": "its mean is 500 times that of the middle meter, or more: W for kW?",
-    "no meter": "load without a meter; missing = 'drawn' gives it a drawn one",
+    "no meter": "load without a meter; --draw (missing = 'drawn') gives it one",
 }
 
 

@@ -27,6 +27,9 @@ from gridsite.untrusted import read_table
 
 LOGGER = logging.getLogger(__name__)
 
+#: Of loads whose active power alone is metered (assumption), lagging. [-]
+LOAD_POWER_FACTOR = 0.95
+
 #: Ratio of a meter's mean to the planned load from which its unit is in doubt. [-]
 UNIT_RATIO = 100.0
 
@@ -38,7 +41,7 @@ def meter_profiles(
     links: pd.DataFrame | None = None,
     missing: str = "refuse",
     annual_kwh: pd.Series[float] | None = None,
-    power_factor: float = 0.95,
+    power_factor: float = LOAD_POWER_FACTOR,
     seed: int = 0,
 ) -> Profiles:
     """
@@ -118,7 +121,7 @@ def read_loads(
     options: MeterOptions | None = None,
     links: str | Path | None = None,
     annual_kwh: pd.Series[float] | None = None,
-    power_factor: float = 0.95,
+    power_factor: float = LOAD_POWER_FACTOR,
     seed: int = 0,
 ) -> Profiles:
     """

@@ -65,6 +65,9 @@ def _dates(
 
 def _zone(options: MeterOptions, stamps: pd.Series[Any], path: Path) -> str:
     if options.zone is None:
-        msg = f"{path}: stamp {str(stamps.iloc[0])!r} has no zone; give zone"
+        msg = (
+            f"{path}: stamp {str(stamps.iloc[0])!r} has no zone; give zone "
+            "(--meter-zone; --zone of gridsite meters)"
+        )
         raise DataError(msg)
     return options.zone

@@ -235,7 +235,8 @@ def _note_generation(years: dict[str, dict[str, Any]], notes: list[str]) -> None
         follow = sum(year["profile"] != "" for year in giving.values())
         notes.append(
             f"{follow} of {len(giving)} generator(s) and PV system(s) follow a load "
-            "shape; the others, and all of them in a snapshot, are off"
+            "shape; the others, and all of them in a snapshot, are off, but for what "
+            "draws power"
         )
     lost = [name for name, year in giving.items() if year["left_out"]]
     if lost:

@@ -50,7 +50,10 @@ PROFILE_CHECKS = {
     "load without meter": (
         "warning",
         "loads of the feeder have no meter of their name",
-        "give links (meter_id, port_id), or missing = 'drawn' for a drawn profile",
+        (
+            "give links (meter_id, port_id), or have one drawn by the run (--draw, "
+            "missing = 'drawn')"
+        ),
     ),
     "meter without load": (
         "warning",

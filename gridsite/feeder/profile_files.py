@@ -70,7 +70,9 @@ def read_profiles(
         or a value is missing or no number (with column and first rows).
     """
     table = read_wide(Path(path))
-    _refuse_missing(pd.Index(port_ids).difference(table.columns), f"{path} lacks")
+    lost = pd.Index(port_ids).difference(table.columns)
+    cure = "check the names, or have meters drawn (--draw, missing = 'drawn')"
+    _refuse_missing(lost, f"{path} lacks", cure)
     steps = pd.DatetimeIndex(table.index)
     if time is not None and not steps.equals(time.tz_convert(steps.tz)):
         msg = (
@@ -140,7 +142,10 @@ def _stamps(stamps: pd.Series[Any], path: Path) -> pd.DatetimeIndex:
     zone = text.str.extract(f"^{_ISO_ZONED}$", expand=False)
     if zone.isna().any():
         row = int(np.argmax(zone.isna()))
-        cure = "write ISO 8601 with a zone, as 2025-01-31T18:00+01:00"
+        cure = (
+            "write ISO 8601 with a zone, as 2025-01-31T18:00+01:00, or name the zone "
+            "of meters (--meter-zone, zone of [profiles.meters])"
+        )
         if text.str.fullmatch(_DAY_FIRST).iloc[row]:
             cure = f"day and month may be swapped; {cure}"
         msg = f"{path}: column 'time', row {row}: {text.iloc[row]!r}: {cure}"

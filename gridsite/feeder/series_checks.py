@@ -69,10 +69,12 @@ def _check_ids(ids: pd.Index[str]) -> None:
     raise DataError(msg)
 
 
-def _refuse_missing(names: pd.Index[str], what: str) -> None:
+def _refuse_missing(
+    names: pd.Index[str], what: str, cure: str = "check the names"
+) -> None:
     """Raise if there are names that were asked for and not found."""
     if len(names):
-        msg = f"{what} {list(names[:3])} ({len(names)} in all): check the names"
+        msg = f"{what} {list(names[:3])} ({len(names)} in all): {cure}"
         raise DataError(msg)
 
 

@@ -160,7 +160,8 @@ class GridCase:
         #: what transformers age by; None where that is not checked
         self.ageing = ageing if on else None
         ports = feeder.ports
-        silent = (ports["kind"] == "generation") & ~ports.index.isin(loads.port_ids)
+        silent = ~ports.index.isin(loads.port_ids) & (ports["p_kw"] <= 0.0)
+        silent &= ports["kind"] == "generation"  # what draws power is not off
         #: what the reader and this case assumed, in words
         self.notes = feeder.notes
         if silent.any():

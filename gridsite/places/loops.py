@@ -3,11 +3,12 @@ Where loops of street lines are open, guessed from the drawing alone.
 
 *What is joined.* Ends within ``JOINT_M`` of one another touch and are joined. Within
 ``STATION_M`` of a transformer, ends that touch none or serve no building are joined to
-it. Elsewhere ends that touch none are joined to one another within ``join_m`` (cables
-end side by side in a cabinet; a coarse drawing has gaps), and one that serves no
-building to the nearest end of any kind; one that serves a building beside a joint of
-another street is the end of its street. What then has no way to a transformer is joined
-over the shortest gap within ``join_m``.
+it; one without such an end has the nearest within ``REACH_M``, or feeds no line.
+Elsewhere ends that touch none are joined to one another within ``join_m`` (cables end
+side by side in a cabinet; a coarse drawing has gaps), and one that serves no building
+to the nearest end of any kind; one that serves a building beside a joint of another
+street is the end of its street. What then has no way to a transformer is joined over
+the shortest gap within ``join_m``.
 
 *What is open.* Low-voltage loops run open, so that each joint has one transformer.
 They are opened where fuses are: at a cabinet (three or more lines meet), and not
@@ -52,6 +53,9 @@ JOINT_M = 0.5
 
 #: Ends this near to a transformer, without a joint or a building, are at it. [m]
 STATION_M = 15.0
+
+#: A transformer without an end that near is at its nearest end, up to here. [m]
+REACH_M = 100.0
 
 #: Share of the loops left that are opened before the flow is solved again.
 ROUND = 0.1
@@ -256,13 +260,14 @@ def _groups(pairs: Ints, size: int) -> tuple[int, Ints]:
 def _at_stations(
     ends: Floats, stations: Floats, free: Bools, reach: float
 ) -> tuple[Ints, Ints]:
-    """Return transformers and the line ends at them; the nearest where none is."""
+    """Return transformers and line ends at them; the nearest in reach where none is."""
     gap, nearest = KDTree(stations).query(ends)
     stop = np.flatnonzero(free & (gap <= reach))
     bare = np.setdiff1d(np.arange(len(stations)), nearest[stop])
-    _, closest = KDTree(ends).query(stations[bare])
-    at = np.concatenate([nearest[stop], bare])
-    return at.astype(np.intp), np.concatenate([stop, closest]).astype(np.intp)
+    apart, closest = KDTree(ends).query(stations[bare])
+    near = apart <= max(reach, REACH_M)
+    at = np.concatenate([nearest[stop], bare[near]])
+    return at.astype(np.intp), np.concatenate([stop, closest[near]]).astype(np.intp)
 
 
 def _nearest(near: Ints, gap: Floats, free: Bools, to: Bools) -> Ints:

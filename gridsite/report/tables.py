@@ -20,11 +20,13 @@ from gridsite.report.page import (
 from gridsite.untrusted import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from gridsite.report.export import Results
 
 _QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 0.95, 1.0)
+#: Limits broken without any load that are named, those of most connections first.
+_BROKEN_SHOWN = 3
 #: Units of values that are shown bare.
 _UNITLESS = ("", "-", "count")
 _SEVERITY_STYLES = {"error": "bold red", "warning": "yellow"}
@@ -110,14 +112,26 @@ def hosting_table(results: Results) -> Table:
             if status == "unrated":
                 table.add_row(plain_text(UNRATED_CURE), "", "")
     table.add_section()
+    for words, number in _limit_counts(hosting):
+        table.add_row(plain_text(words), f"{number:,}", "")
+    return table
+
+
+def _limit_counts(hosting: pd.DataFrame) -> Iterator[tuple[str, int]]:
+    """Yield what limits connections, what is broken before them, and how many."""
     limits = hosting.loc[hosting["firm_status"] == "ok", "limit_criterion"]
     for name, number in limits.value_counts().items():
-        words = str(name) or "not named"
-        table.add_row(plain_text(f"number with limit: {words}"), f"{number:,}", "")
+        yield f"number with limit: {str(name) or 'not named'}", int(number)
+    rows = hosting[hosting["firm_status"] == "none_base_violation"]
+    broken = (rows["limit_criterion"] + " of " + rows["limit_element"]).value_counts()
+    for name, number in broken.head(_BROKEN_SHOWN).items():
+        yield f"broken already: {name}", int(number)
+    if len(broken) > _BROKEN_SHOWN:
+        left = int(broken.iloc[_BROKEN_SHOWN:].sum())
+        yield f"broken already: {len(broken) - _BROKEN_SHOWN:,} other limits", left
     assumed = hosting.get("limit_rating_assumed", pd.Series(dtype=bool)).sum()
     if assumed:
-        table.add_row("of these on an assumed line rating", f"{int(assumed):,}", "")
-    return table
+        yield "of all these limits on an assumed line rating", int(assumed)
 
 
 def comparison_table(results: Results) -> Table:

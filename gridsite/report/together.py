@@ -34,14 +34,14 @@ def together_tables(results: Results) -> list[Table]:
     list of rich.table.Table
         What they can draw together beside the sum of the singles, by feeder and split,
         with the estimated bound of the maximum; the limits that most buildings share;
-        flexible units that share the headroom. [kW]
+        flexible units that share the headroom. [kW] None of a table without rows.
     """
     makers = (
         (_joint, results.joint),
         (_assets, results.shared_assets),
         (_units, results.shared_units),
     )
-    return [make(table) for make, table in makers if table is not None]
+    return [make(table) for make, table in makers if table is not None and len(table)]
 
 
 def _joint(joint: pd.DataFrame) -> Table:
@@ -103,9 +103,9 @@ def _empty(
     """Return a table without rows; numbers stand on the right."""
     table = Table(title=title)
     for words in left:
-        table.add_column(words)
+        table.add_column(plain_text(words))
     for words in right:
-        table.add_column(words, justify="right")
+        table.add_column(plain_text(words), justify="right")  # units stand in brackets
     for words in last:
-        table.add_column(words)
+        table.add_column(plain_text(words))
     return table

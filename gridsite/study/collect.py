@@ -18,6 +18,7 @@ from gridsite.results import (
 )
 from gridsite.schemas import SCHEMA_VERSION
 from gridsite.study import strategies
+from gridsite.study.loads import given_power_factor
 from gridsite.study.reasons import building_reasons
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ def collect(
                 grid,
                 serviced=bool(connections["service_a"].notna().any()),
                 growth=config.profiles.growth_factor,
+                load_power_factor=given_power_factor(config.profiles),
             ),
         ],
         **profile_summary(grid.profiles),

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gridsite.config import StudyConfig
+    from gridsite.config.network import ProfilesSection
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
 
@@ -105,6 +106,24 @@ def study_loads(
         )
         raise ConfigError(msg)
     return grown(loads, section.growth_factor * background, feeder=feeder)
+
+
+def given_power_factor(section: ProfilesSection) -> float | None:
+    """
+    Return the power factor of customers whose active power alone is given.
+
+    Parameters
+    ----------
+    section : ProfilesSection
+        What customers draw.
+
+    Returns
+    -------
+    float or None
+        None where the feeder file gives reactive power too. [-]
+    """
+    given = section.file is not None or section.shapes is not None
+    return section.power_factor if given else None
 
 
 def _loads_today(config: StudyConfig, path: GetPath, feeder: Feeder) -> Profiles:

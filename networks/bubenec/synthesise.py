@@ -264,8 +264,8 @@ def _ring(
 
 
 def _along(graph: nx.Graph, way: list[Node]) -> shapely.LineString:
-    """Return the street line along joints."""
-    points: list[Node] = []
+    """Return the street line along joints; of one joint, a line without length."""
+    points: list[Node] = [way[0]] * 2 if len(way) == 1 else []
     for a, b in itertools.pairwise(way):
         piece = [tuple(xy) for xy in graph.edges[a, b]["line"].coords]
         forth = math.dist(piece[0], a) <= math.dist(piece[-1], a)

@@ -378,6 +378,27 @@ class TestTools:
         pp.runpp(net, numba=True)
         assert net.res_bus["vm_pu"].min() > 0.95
 
+    def test_a_grid_of_streets_without_a_dead_end_has_its_source_at_a_station(
+        self, code
+    ):
+        x, y = 457_000.0, 5_550_000.0
+        ways = [((0, k), (140, k)) for k in (0, 60)]
+        ways += [((k, 0), (k, 60)) for k in (0, 70, 140)]
+        streets = gpd.GeoDataFrame(geometry=list(map(shapely.LineString, ways)))
+        walls = [shapely.box(k, 8, k + 12, 20) for k in range(10, 130, 20)]
+        roofs = gpd.GeoDataFrame(
+            {"building_id": [str(k) for k in range(6)], "dwellings": 6}, geometry=walls
+        )
+        both = (
+            layer.set_geometry(layer.translate(x, y)).set_crs(32633)
+            for layer in (roofs, streets)
+        )
+        net, _ = code.synthesise.synthetic_network(*both, name="blocks")
+        ring = net.line[net.line["name"].str.startswith("ring")]
+        assert ring["length_km"].min() == 0.001
+        pp.runpp(net)
+        assert net.res_bus["vm_pu"].min() > 0.95
+
     def test_degrees_and_broken_streets_are_refused(self, code, roofs):
         streets = gpd.GeoDataFrame(
             geometry=[

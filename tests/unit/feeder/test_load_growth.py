@@ -191,6 +191,30 @@ def test_generation_that_is_off_leaves_less():
     assert firm(feeder, off) < firm(feeder, loads) - 10.0
 
 
+@pytest.mark.parametrize("generation_kw", [30.0, -30.0])
+def test_generation_that_is_off_still_draws_what_it_draws(generation_kw):
+    """A generator that draws at some steps, such as a battery, is a load there."""
+    feeder = read_feeder(line_net(load_kw=5.0, generation_kw=generation_kw))
+    time = pd.date_range("2025-01-01", periods=3, freq="h", tz="UTC")
+    drawn = pd.DataFrame({"house": [5.0, 5.0, 5.0], "sgen: pv": [-30.0, 20.0, 0.0]})
+    loads = dense_profiles(time, drawn, power_factor=0.9)
+    off = without_generation(loads, feeder)
+    p, q = off.power_kw()
+    assert p[1].tolist() == [0.0, 20.0, 0.0]
+    assert q[1] == pytest.approx([0.0, 20.0 * np.tan(np.arccos(0.9)), 0.0])
+    grid = GridCase(feeder, off, Limits())
+    assert grid.profiles.total_kw() == pytest.approx([5.0, 25.0, 5.0])
+    alone = read_feeder(line_net(load_kw=5.0))
+    assert firm(feeder, off) < firm(alone, loads.select(["house"])) - 15.0
+
+
+def test_what_draws_power_is_not_called_off():
+    feeder = read_feeder(line_net(load_kw=5.0, generation_kw=-30.0))
+    grid = GridCase(feeder, today(feeder), Limits())
+    assert grid.profiles.total_kw()[0] == pytest.approx(35.0)
+    assert not any("switched off" in note for note in grid.notes)
+
+
 @pytest.mark.parametrize("factor", [0.0, -1.0, np.nan, 110.0, np.inf])
 def test_growth_that_is_no_factor_is_refused(factor):
     feeder = read_feeder(line_net())

@@ -177,6 +177,13 @@ def test_a_power_factor_is_carried_out(write):
     )
 
 
+@pytest.mark.parametrize("line", ["mpc.bus(:, PD) = 7;", "system('ls');", "%} no"])
+def test_what_stands_in_a_block_of_comments_is_not_carried_out(write, line):
+    block = f"%{{\n{line}\n  %{{\nnested\n  %}}\n{line}\n%}}\n"
+    net = load_net(write(case(extra=block)))
+    assert net.load["p_mw"].sum() == pytest.approx(3.715)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [

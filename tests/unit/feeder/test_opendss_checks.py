@@ -1,14 +1,17 @@
 """What is wrong with OpenDSS circuits, and with traps that files hold, is named."""
 
+import geopandas as gpd
 import numpy as np
 import pandas as pd
 import pytest
+import shapely
 
 from gridsite.errors import ConfigError
 from gridsite.feeder import checks
 from gridsite.feeder.checks import check_feeder
 from gridsite.feeder.findings import SEVERITIES
 from gridsite.feeder.net_sources import load_net
+from gridsite.input_checks import Completion, check_inputs
 
 pytest.importorskip("dss", reason="needs dss-python")
 
@@ -50,6 +53,30 @@ def found(tmp_path):
         return {row.check: row for row in rows}
 
     return look
+
+
+def test_the_reference_system_and_ratings_of_a_run_count(found, tmp_path):
+    """UTM places in metres; without an ampacity of the lateral."""
+    east = {"head": 415, "a": 416, "b": 416.5, "c": 416.5, "d": 416}
+    metres = "".join(f"{bus}, {1e3 * km:.0f}, 5367000\n" for bus, km in east.items())
+    bare = CIRCUIT.replace(" normamps=100", "")
+    assert found(text=bare, places=metres)["coordinates"].severity == "warning"
+    master = tmp_path / "master.dss"
+    plain = check_inputs(master).set_index("check")["message"]
+    assert {"coordinates", "default ampacity", "rating missing"} <= set(plain.index)
+    assert plain[["reader"]].str.contains("give their crs").any()
+    given = Completion(crs="EPSG:32632", assume_line_a=100.0)
+    told = check_inputs(master, completion=given).set_index("check")["message"]
+    answered = {"coordinates", "default ampacity", "rating missing"}
+    assert not answered & set(told.index)
+    assert not told[["reader"]].str.contains("give their crs").any()
+    assert told[["reader"]].str.contains("assumed for 1 of").any()
+    kept = set(plain.index) - answered
+    assert kept <= set(told.index)
+    roofs = gpd.GeoDataFrame(geometry=[shapely.box(0, 0, 10, 10)], crs="EPSG:32632")
+    roofs.to_file(tmp_path / "roofs.gpkg")
+    far = check_inputs(master, completion=given, roofs=tmp_path / "roofs.gpkg")
+    assert "far away" in set(far["check"])
 
 
 def test_a_sound_circuit_has_notes_alone(found):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import geopandas as gpd
 import numpy as np
 import pytest
 import shapely
@@ -37,6 +38,26 @@ def losses(nodes, closed, resistance, load, root):
         beyond = [v for v in range(len(load)) if v not in near]
         total += resistance[line] * load[beyond].sum() ** 2
     return total
+
+
+@pytest.mark.parametrize(("metres", "fed"), [(250.0, 0.5), (400.0, 1.0), (5e3, 1.0)])
+def test_a_transformer_far_from_all_lines_feeds_none(metres, fed):
+    """Ten houses along 200 m of street; a second transformer at or beyond its end."""
+    x, y = 415_000.0, 5_367_000.0
+    dots = [DOT(x + 20 * k, y + 6).buffer(4) for k in range(1, 11)]
+    names = [str(k) for k in range(10)]
+    houses = gpd.GeoDataFrame({"building_id": names}, geometry=dots, crs=32632)
+    ends = [(x + 20.0 * k, y) for k in range(11)]
+    lines = gpd.GeoDataFrame(geometry=drawn(ends), crs=32632)
+    spots = gpd.GeoDataFrame(
+        {"transformer": ["own", "other"]},
+        geometry=[DOT(x, y), DOT(x + metres, y)],
+        crs=32632,
+    )
+    found = street_transformers(houses, lines, transformers=spots)
+    assert (found["transformer"] == "own").mean() == fed
+    if fed == 1.0:
+        assert (found["confidence"] > 0.5).all()
 
 
 class TestJoining:

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 from rich.console import Console
@@ -7,6 +9,7 @@ from gridsite.report import (
     findings_table,
     hosting_table,
     summary_table,
+    together_tables,
 )
 
 
@@ -66,10 +69,65 @@ def test_a_missing_rating_stands_beside_its_cure(make_results):
     assert "--assume-line-a" not in text
 
 
+def test_limits_that_are_broken_already_are_named(make_results):
+    one = make_results().hosting
+    rows = one.iloc[[2] * 10].copy()
+    rows["limit_element"] = [*("T1",) * 4, *("[b]",) * 3, "L1", "L2", "L3"]
+    rows["limit_criterion"] = "line current"
+    rows["building_id"] = rows["port_id"] = [f"house {k}" for k in range(10)]
+    rows["limit_rating_assumed"] = [True] * 4 + [False] * 6
+    hosting = pd.concat([one[one["firm_status"] == "ok"], rows])
+    hosting["limit_rating_assumed"] = hosting["limit_rating_assumed"].eq(True)
+    text = shown(hosting_table(make_results(hosting=hosting)))
+    assert row(text, "broken already: line current of T1")[1] == "4"
+    assert row(text, "broken already: line current of [b]")[1] == "3"
+    assert row(text, "broken already: 2 other limits")[1] == "2"
+    assert row(text, "on an assumed line rating")[1] == "4"
+    assert "broken already" not in shown(
+        hosting_table(make_results(hosting=one[one["firm_status"] == "ok"]))
+    )
+
+
 def test_the_step_length_stands_beside_the_capacities(make_results):
     results = make_results(siting=False, summary={"step_minutes": 15})
     assert "from steps of 15 minutes" in shown(hosting_table(results))
     assert "from steps of 15 minutes" in shown(summary_table(results))
+
+
+@pytest.fixture
+def together(make_results):
+    """Return a function that shows what connections do together."""
+    joint = {"feeder_id": "one", "sum_of_singles_kw": 90.0, "joint_max_bound_kw": 12.0}
+    for kind in ("equal", "proportional", "max"):
+        joint |= {f"joint_{kind}_kw": 10.0, f"sum_to_{kind}": 9.0}
+        joint |= {f"{kind}_criterion": "line current", f"{kind}_element": "l1"}
+    asset = {"feeder_id": "one", "criterion": "line current", "element": "l1"}
+    asset |= {"n_buildings": 2, "sum_of_singles_kw": 90.0, "joint_kw": 10.0}
+    unit = {"building_id": "house", "rated_kw": 5.0, "firm_kw": 4.0}
+    unit |= {"served_share": 0.9, "steps_curtailed": 3, "longest_curtailment_h": 1.0}
+
+    def show(rows):
+        results = replace(
+            make_results(),
+            joint=pd.DataFrame([joint][:rows]),
+            shared_assets=pd.DataFrame([asset][:rows]),
+            shared_units=pd.DataFrame([unit][:rows]),
+        )
+        return "".join(shown(table) for table in together_tables(results))
+
+    return show
+
+
+def test_what_is_together_has_its_units(together):
+    text = together(1)
+    assert text.count("sum of singles [kW]") == 2
+    assert text.count("together [kW]") == 2
+    for words in ("rated [kW]", "alone, firm [kW]", "served [%]", "longest [h]"):
+        assert words in text
+
+
+def test_nothing_together_is_no_table(together):
+    assert together(0) == ""
 
 
 def test_an_empty_hosting_table_has_no_quantiles(make_results):
