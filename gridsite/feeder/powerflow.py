@@ -279,7 +279,7 @@ class Block:
             Of a port of three phases that of its first branch in a balanced system
             of the same positive sequence. [pu]
         """
-        across: NDArray[np.complex128] = v[self.port_node].copy()
+        across: NDArray[np.complex128] = v[self.port_node]
         back = self.port_return >= 0
         across[back] -= v[self.port_return[back]]
         three = np.flatnonzero(self.three)

@@ -95,9 +95,17 @@ def phase_rows(nodes: pd.DataFrame, limited: Ints, limits: Limits) -> PhaseRows:
     """
     phases = nodes["phases"].to_numpy()
     if (phases == "ABC").all():
-        limited, triples = limited[:0], bus_triples(nodes.iloc[:0])
-    else:
-        triples = bus_triples(nodes if limits.on("unbalance") else nodes.iloc[:0])
+        none, empty = sp.csr_array((0, len(nodes)), dtype=complex), np.empty(0)
+        columns = {"criterion": [], "element": [], "limit": empty}
+        return PhaseRows(
+            rows=pd.DataFrame(columns),
+            matrix=none,
+            positive=none,
+            scale=empty,
+            materiality=empty,
+            size=empty,
+        )
+    triples = bus_triples(nodes if limits.on("unbalance") else nodes.iloc[:0])
     bus, n_high, n_bus = nodes["bus"].to_numpy(), len(limited), len(triples)
     v_max = limits.voltage_max_of(nodes["voltage_kv"].to_numpy(dtype=float)[limited])
     shape = (n_high, len(nodes))
