@@ -27,6 +27,8 @@ def _follow(square, exponent):  # pragma: no cover
         return np.sqrt(square)
     if exponent == 2.0:
         return square
+    if exponent == 3.0:
+        return square * np.sqrt(square)
     return square ** (0.5 * exponent)
 
 
