@@ -63,6 +63,9 @@ _SAMPLED = 4
 #: connection with closed steps is calibrated.
 _CALIBRATED = 5
 
+#: Shares of the work that are done after the leaves, and before values are confirmed.
+_LEAVES_DONE, _CONFIRMED_FROM = 0.7, 0.8
+
 #: Connections that are rated again together.
 _CAPPED_AT_ONCE = 256
 
@@ -121,12 +124,14 @@ def rate_split(
     if split is None:
         msg = f"feeder {feeder_id!r} is not split"
         raise ValueError(msg)
+    tell = progress or (lambda *_: None)
     rater = _SplitRating(grid, feeder_id, split, group, settings)
-    rater.rate_leaves(progress)
+    rater.rate_leaves(tell)
+    tell(_LEAVES_DONE, "hosting capacity on the trunk")
     rater.rate_trunk()
     rater.rate_closed_beyond()
     rater.rate_capped_again()
-    rater.confirm()
+    rater.confirm(tell)
     return table_of(rater.out, group.index)
 
 
@@ -210,12 +215,11 @@ class _SplitRating:
             column = self.out.setdefault(name, np.full(len(self.index), np.nan))
             column[at] = values[kept]
 
-    def rate_leaves(self, progress: Callable[[float, str], None] | None) -> None:
+    def rate_leaves(self, tell: Callable[[float, str], None]) -> None:
         """Rate each leaf under what the trunk leaves to it."""
         for i, name in enumerate(self.split.leaf_ports):
-            if progress:
-                text = f"hosting capacity behind {name.removeprefix('behind ')}"
-                progress(i / len(self.split.leaves), text)
+            text = f"hosting capacity behind {name.removeprefix('behind ')}"
+            tell(_LEAVES_DONE * i / len(self.split.leaves), text)
             outside = self.trunk.outside(i, len(self.groups[i]))
             with self._threads(i):
                 rating = self._rating(i, outside)
@@ -398,7 +402,7 @@ class _SplitRating:
             line = batch[owner[at[0]]].outside.headroom_kw[row[at[0]]]
             line *= np.interp(line, start_kw[at], share[at])
 
-    def confirm(self) -> None:
+    def confirm(self, tell: Callable[[float, str], None]) -> None:
         """
         Lower firm capacities that fail in AC power flow of the whole feeder.
 
@@ -414,6 +418,8 @@ class _SplitRating:
         for part, at in enumerate(self.at):
             if not len(at):
                 continue
+            share_done = part / len(self.at) * (1.0 - _CONFIRMED_FROM)
+            tell(_CONFIRMED_FROM + share_done, "confirming on the whole feeder")
             cases: _Cases = whole
             if part not in self.capped:
                 steps = self._steps_of(at)

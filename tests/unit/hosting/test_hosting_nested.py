@@ -373,3 +373,15 @@ def test_the_step_that_leaves_least_names_the_limit(roots):
 def test_no_step_back_leads_below_nothing():
     rows, _ = lowered(0.004, [0.002])
     assert rows["firm_kw"][0] == 0.0
+
+
+def test_progress_rises_and_names_what_is_done(town_factory):
+    feeder = read_feeder(town_factory.net())
+    loads, told = town_factory.profiles(feeder), []
+    grid = GridCase(feeder, loads, Limits(), whole_nodes=PARTS)
+    hosting_capacity(feeder, loads, grid=grid, progress=lambda *tell: told.append(tell))
+    shares = [share for share, _ in told]
+    assert shares == sorted(shares)
+    texts = [text for _, text in told]
+    assert any(text.startswith("hosting capacity behind") for text in texts)
+    assert "confirming on the whole feeder" in texts
