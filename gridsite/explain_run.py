@@ -12,13 +12,14 @@ import numpy as np
 from gridsite.config import StudyConfig
 from gridsite.errors import ConfigError, DataError
 from gridsite.feeder.candidate_ports import with_candidate_ports
-from gridsite.hosting.explain import Explanation, explain_capacity
+from gridsite.hosting.explain import explain_capacity
 from gridsite.rating_case import repeated_case
 from gridsite.report.layers import plan_reasons
 from gridsite.results import input_hashes
 from gridsite.study import Study
 
 if TYPE_CHECKING:
+    from gridsite.hosting.explanation import Explanation
     from gridsite.hosting.grid_case import GridCase
     from gridsite.report import Results
 

@@ -62,7 +62,7 @@ def explanation_tables(
     facts : mapping of str to str
         Topics and texts, in order.
     limit, nodes, elements, service : pandas.DataFrame
-        Tables of the replay (`gridsite.hosting.explain.Explanation`); an empty
+        Tables of the replay (`gridsite.hosting.explanation.Explanation`); an empty
         one is left out.
     kw : tuple of float
         Load just below and just above the limit. [kW]
