@@ -429,8 +429,6 @@ class BaseCase:
                 step[at],
                 added_port=port[at],
                 added=added_kw[at] / self.block.base_kva,
-                v_start=self.v,
-                start_of=step[at],
                 tolerance_pu=tolerance_pu,
             )
             least, which = self._least_slack(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridsite.hosting.envelope_kernels import binding_load, lower_to, spread_steps
+from gridsite.hosting.headway import headway
 from gridsite.hosting.overtaking import overtaking
 from gridsite.hosting.phase_rows import unbalance_load
 from gridsite.hosting.response_kernels import product
@@ -148,14 +149,18 @@ class Envelope:
         if not case.n_row:
             load, row = np.nonzero(marked.T)
             return load, row
+        with np.errstate(divide="ignore", invalid="ignore"):
+            inverse = linear[:-1] / self.response.row_least[:, None]
+        inverse = np.where(np.isfinite(inverse), inverse, np.inf)
+        slack = headway(self.response)
+        if slack is not self.response.row_slack:
+            linear = linear.copy()
+            level = slice(0, case.first_unbalance)
+            linear[level] = inverse[level] * slack[level].min(axis=1)[:, None]
         first = np.unique(linear[:-1].argmin(axis=0))
         # limits that are broken at times are near at others
-        steps = self._looked_at(np.union1d(first, case.broken_rows))
-        least = self.response.row_slack.min(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inverse = linear[:-1] / least[:, None]
-        inverse = np.where(np.isfinite(inverse), inverse, np.inf)
-        reaching = self._mark(marked, linear, inverse, steps)
+        steps = self._looked_at(np.union1d(first, case.broken_rows), slack)
+        reaching = self._mark(marked, linear, inverse, slack[:, steps], steps)
         load, row = np.nonzero((marked | reaching).T)
         kept = np.zeros(len(row), dtype=np.bool_)
         known = np.flatnonzero(marked[row, load])
@@ -163,7 +168,7 @@ class Envelope:
             kept[known] = self._first_at(load[known], row[known], steps)
         plain = np.flatnonzero(row < case.first_unbalance)
         near, where = overtaking(
-            self.response.row_slack, inverse, load[plain], row[plain], kept[plain]
+            slack, inverse, linear[-1], load[plain], row[plain], kept[plain]
         )
         if len(near):
             some = np.union1d(plain[near], np.flatnonzero(kept))
@@ -171,7 +176,12 @@ class Envelope:
         return load[kept], row[kept]
 
     def _mark(
-        self, marked: Bools, linear: Floats, inverse: Floats, steps: Ints
+        self,
+        marked: Bools,
+        linear: Floats,
+        inverse: Floats,
+        slack: Floats,
+        steps: Ints,
     ) -> Bools:
         """
         Mark limits that are near the first at some steps, by linear estimate.
@@ -180,7 +190,6 @@ class Envelope:
         at its loosest: elsewhere they may be the first.
         """
         case = self.case
-        slack = self.response.row_slack[:, steps]
         ratio = np.arange(case.n_row) >= case.first_unbalance
         reaching = np.zeros(linear.shape, dtype=np.bool_)
         for k in range(linear.shape[1]):
@@ -200,11 +209,11 @@ class Envelope:
             return np.empty((0, len(steps)))
         return unbalance_load(self.case, int(self.port[load]), steps)
 
-    def _looked_at(self, row: Ints) -> Ints:
+    def _looked_at(self, row: Ints, slack: Floats) -> Ints:
         """Return steps spread over the load, and the tightest of some limits."""
         order = np.argsort(self.response.v_size.sum(axis=0), kind="stable")
         spread = np.linspace(0, len(order) - 1, min(_LOOKED_AT, len(order)))
-        tightest = self.response.row_slack[row].argmin(axis=1)
+        tightest = slack[row].argmin(axis=1)
         return np.unique(np.append(order[spread.astype(np.int64)], tightest))
 
     def _first_at(self, load: Ints, row: Ints, steps: Ints) -> NDArray[np.bool_]:

@@ -226,11 +226,13 @@ def lower_to(estimate, load, row, at, factor, low, low_row):  # pragma: no cover
 
 
 @nb.njit(cache=True, parallel=True, error_model="numpy")
-def nearest(slack, inverse, start, row, first, ratio, step):  # pragma: no cover
+def nearest(  # pragma: no cover
+    slack, inverse, most, start, row, first, ratio, step
+):
     """Fill the least ratio of each pair's load to the first one's, and its step."""
     n_step = slack.shape[1]
     for k in nb.prange(len(start) - 1):
-        low = np.full(n_step, np.inf)
+        low = np.full(n_step, most[k])
         for i in range(start[k], start[k + 1]):
             if first[i]:
                 weight = inverse[k, row[i]]

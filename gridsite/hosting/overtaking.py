@@ -19,7 +19,12 @@ _CLOSE = 1.05
 
 
 def overtaking(
-    slack: Floats, inverse: Floats, load: Ints, row: Ints, first: NDArray[np.bool_]
+    slack: Floats,
+    inverse: Floats,
+    most_kw: Floats,
+    load: Ints,
+    row: Ints,
+    first: NDArray[np.bool_],
 ) -> tuple[Ints, Ints]:
     """
     Return limits that may bind before those known to bind first, and where.
@@ -30,6 +35,8 @@ def overtaking(
         What is left of each limit. [pu]
     inverse : numpy.ndarray, shape (n_row, n_load)
         Load for which each limit loses 1 pu, by linear estimate. [kW/pu]
+    most_kw : numpy.ndarray, shape (n_load,)
+        What a limit that is the same at all steps leaves to each load. [kW]
     load, row : numpy.ndarray of int, shape (n,)
         Pairs to look at, by load.
     first : numpy.ndarray of bool, shape (n,)
@@ -45,6 +52,7 @@ def overtaking(
     start = np.searchsorted(load, np.arange(inverse.shape[1] + 1))
     ratio = np.full(len(load), np.inf)
     step = np.zeros(len(load), dtype=np.int64)
-    nearest(slack, np.ascontiguousarray(inverse.T), start, row, first, ratio, step)
+    weights = np.ascontiguousarray(inverse.T)
+    nearest(slack, weights, most_kw, start, row, first, ratio, step)
     pairs = np.flatnonzero(ratio < _CLOSE)
     return pairs, np.unique(step[pairs])

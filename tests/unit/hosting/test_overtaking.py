@@ -16,7 +16,9 @@ def test_a_limit_that_is_first_at_one_step_of_many_is_found_there():
     inverse = np.full((3, 2), 100.0)
     inverse[2, 1] = 300.0  # too far behind at the second load
     load, row = np.repeat([0, 1], 3), np.tile([0, 1, 2], 2)
-    pairs, steps = overtaking(slack, inverse, load, row, row == 0)
+    pairs, steps = overtaking(
+        slack, inverse, np.full(inverse.shape[1], np.inf), load, row, row == 0
+    )
     assert (pairs.tolist(), steps.tolist()) == ([2], [3217])
 
 
@@ -25,7 +27,9 @@ def test_every_limit_that_comes_first_is_among_those_found():
     slack, inverse = rng.uniform(0.01, 1.0, (9, 500)), rng.uniform(50.0, 90.0, (9, 4))
     load, row = np.repeat(np.arange(4), 9), np.tile(np.arange(9), 4)
     known = row < 2
-    pairs, steps = overtaking(slack, inverse, load, row, known)
+    pairs, steps = overtaking(
+        slack, inverse, np.full(inverse.shape[1], np.inf), load, row, known
+    )
     for k in range(4):
         near = slack * inverse[:, k, None]
         first = set(near.argmin(axis=0)) - {0, 1}
