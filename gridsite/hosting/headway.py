@@ -74,7 +74,8 @@ def _way_of_loads(response: Response) -> NDArray[np.complex128]:
     way = moved[np.arange(len(moved)), most]
     size = np.abs(way)
     out: NDArray[np.complex128] = np.zeros_like(way)
-    return np.divide(way, size, out=out, where=size > 0.0)
+    np.divide(way, size, out=out, where=size > 0.0)
+    return out
 
 
 def _looked_at(response: Response) -> Ints:
