@@ -16,6 +16,7 @@ import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandapower as pp
 import pandas as pd
 from pandapower.converter.pypower.from_ppc import from_ppc
 
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
 #: Largest case that is read. [byte]
 CASE_BYTES = 64 * 2**20
 
+#: Impedance below which a branch is a closed switch: Newton's method meets its
+#: tolerance no more where admittances are 1e8 times others. [pu of the case]
+NO_IMPEDANCE_PU = 1e-7
+
 #: Columns by name, from 0.
 COLUMNS = {
     "bus": """BUS_I BUS_TYPE PD QD GS BS BUS_AREA VM VA BASE_KV ZONE VMAX
@@ -41,6 +46,9 @@ COLUMNS = {
     "branch": """F_BUS T_BUS BR_R BR_X BR_B RATE_A RATE_B RATE_C TAP SHIFT
         BR_STATUS""".split(),  # noqa: SIM905
 }
+
+#: Stands for a ratio of 1 of a transformer without taps.
+_NO_TAP = 1e-12
 
 #: Fields without meaning for a power flow.
 _IDLE = r"mpc\.(version|gencost|areas|bus_name|gentype|genfuel|dcline\w*|reserves)\b"
@@ -97,20 +105,30 @@ def read_matpower(path: Path) -> Any:  # noqa: ANN401
     Notes
     -----
     MATPOWER knows no length and no kind of line: reactances are those of the case at
-    any frequency, and branches with a ratio become transformers.
+    any frequency, and branches with a ratio become transformers. Branches without
+    an impedance become closed switches. Powers that are of one phase by the comment
+    on ``mpc.bus``, beside voltages of one (``12/sqrt(3)``), are taken times three.
     """
     check_size(path, CASE_BYTES)
     raw = path.read_text(encoding="utf-8", errors="replace")
-    if re.search(r"mpc\.bus = \[[^\n]*single[- ]phase", raw):
-        msg = (
-            f"{path}: powers are of one phase, by its comment; multiply them and "
-            "baseMVA by 3 and take the comment out"
-        )
-        raise FeederError(msg)
-    case = _Case(path)
+    case = _Case(path, phases=_phases(raw, path))
     for statement in _statements(raw):
         case.take(statement)
     return case.net()
+
+
+def _phases(raw: str, path: Path) -> int:
+    """Return how many phases the powers of a case must be multiplied by."""
+    if not re.search(r"mpc\.bus = \[[^\n]*single[- ]phase", raw):
+        return 1
+    if re.search(r"mpc\.bus = \[[^\]]*\n[^\]]*/sqrt\(3\)", raw):
+        return 3
+    msg = (
+        f"{path}: powers are of one phase, by its comment, and nominal voltages are "
+        "not written as U/sqrt(3); multiply powers, ratings and baseMVA by 3, voltages "
+        "of a phase by the root of 3, and take the comment out"
+    )
+    raise FeederError(msg)
 
 
 def _statements(raw: str) -> Iterator[str]:
@@ -145,8 +163,9 @@ def _without_blocks(raw: str) -> str:
 class _Case:
     """The tables of a case, as far as it has been read."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, phases: int = 1) -> None:
         self.path = path
+        self.phases = phases
         self.tables: dict[str, Floats] = {}
         self.names: dict[str, Any] = {"pi": math.pi}
 
@@ -171,10 +190,16 @@ class _Case:
     def _table(self, name: str, text: str) -> Floats:
         rows = [r.replace(",", " ").split() for r in re.split(r"[;\n]", text)]
         try:
-            return np.array([[float(v) for v in row] for row in rows if row], ndmin=2)
+            return np.array(
+                [[self._cell(v) for v in row] for row in rows if row], ndmin=2
+            )
         except ValueError as error:
             msg = f"mpc.{name} is no table of numbers ({error}); mend its rows"
             raise self.refuse(msg) from error
+
+    def _cell(self, text: str) -> float:
+        """Return a number of a table, which may be a quotient such as 12/sqrt(3)."""
+        return float(self._value(text) if "/" in text else text)
 
     def _columns(self, name: str, text: str) -> tuple[Floats, list[int]]:
         known = COLUMNS.get(name, [])
@@ -230,6 +255,12 @@ class _Case:
         if len(set(bus[:, 0])) < len(bus) or not set(ends) <= set(bus[:, 0]):
             msg = "a bus stands twice, or a branch or generator at a bus that is none"
             raise self.refuse(msg)
+        if self.phases > 1:  # per-unit values stay as they are
+            base *= self.phases
+            bus[:, [2, 3, 4, 5]] *= self.phases
+            bus[:, 9] *= math.sqrt(self.phases)
+            gen[:, [1, 2, 3, 4, 8, 9]] *= self.phases
+            branch[:, [5, 6, 7]] *= self.phases
         return _net(base, bus, gen, branch)
 
 
@@ -237,6 +268,10 @@ def _net(base: float, bus: Floats, gen: Floats, branch: Floats) -> Any:  # noqa:
     """Return the network that pandapower makes of a case; names from numbers."""
     numbers = bus[:, 0].astype(int)
     branch[branch[:, 8] == 0.0, 8] = 1.0  # no ratio is a ratio of 1
+    nominal = dict(zip(bus[:, 0], bus[:, 9], strict=True))
+    kv = np.array([[nominal[end] for end in row] for row in branch[:, :2]])
+    plain = (kv[:, 0] != kv[:, 1]) & (branch[:, 8] == 1.0)
+    branch[plain, 8] += _NO_TAP  # or pandapower makes impedances of transformers
     if branch.shape[1] < 13:
         angles = np.full((len(branch), 13 - branch.shape[1]), 360.0)
         branch = np.hstack([branch, angles])
@@ -244,6 +279,10 @@ def _net(base: float, bus: Floats, gen: Floats, branch: Floats) -> Any:  # noqa:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # pandapower's use of pandas
         net = from_ppc(case)
+    trafo = net["trafo"]
+    no_tap = trafo["tap_step_percent"] < 1e3 * _NO_TAP
+    trafo.loc[no_tap, ["tap_pos", "tap_step_percent"]] = np.nan
+    trafo.loc[no_tap, ["tap_side", "tap_changer_type"]] = None
     net.bus["name"] = [str(number) for number in numbers]
     for table in ("load", "sgen", "gen", "shunt"):
         kind, at = net[table], net[table]["bus"].to_numpy(dtype=int)
@@ -257,13 +296,38 @@ def _net(base: float, bus: Floats, gen: Floats, branch: Floats) -> Any:  # noqa:
         pairs = pd.Series([f"{a}-{b}" for a, b in both], rows.index, object)
         again = pairs.groupby(pairs).cumcount()
         net[table]["name"] = pairs + again.map(lambda k: f" ({k + 1})" if k else "")
+    _rate(net, branch)
+    _fuse(net, base)
+    return net
+
+
+def _rate(net: Any, branch: Floats) -> None:  # noqa: ANN401
+    """Take a rating of 0 as none."""
     rate = pd.Series(branch[:, 5])
     lookup = net["_from_ppc_lookups"]["branch"]
     for table, column in {"line": "max_i_ka", "trafo": "df"}.items():
         rows = lookup[lookup["element_type"] == table]
         unrated = rows["element"][(rate.reindex(rows.index) <= 0.0).to_numpy()]
         net[table].loc[unrated.astype(int), column] = np.nan
-    return net
+
+
+def _fuse(net: Any, base: float) -> None:  # noqa: ANN401
+    """Turn lines of no impedance into switches, which no solver divides by."""
+    line = net["line"]
+    ohm = np.hypot(line["r_ohm_per_km"], line["x_ohm_per_km"]) * line["length_km"]
+    kv = line["from_bus"].map(net["bus"]["vn_kv"])
+    none = (ohm * base / kv**2 < NO_IMPEDANCE_PU) & (line["c_nf_per_km"] == 0.0)
+    for index, row in line[none].iterrows():
+        pp.create_switch(
+            net,
+            int(row["from_bus"]),
+            int(row["to_bus"]),
+            et="b",
+            closed=bool(row["in_service"]),
+            name=row["name"],
+            in_ka=float(row["max_i_ka"]),
+        )
+        net["line"] = net["line"].drop(index=index)
 
 
 def _evaluate(node: ast.expr, names: dict[str, Any]) -> Any:  # noqa: ANN401

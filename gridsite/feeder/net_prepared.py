@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import pandapower as pp
@@ -33,6 +34,24 @@ def _has_asymmetric(net: Any) -> bool:  # noqa: ANN401
     """Return whether loads or generators by phase are in service."""
     rows = [net.get(table, pd.DataFrame()) for table in _ASYMMETRIC]
     return any(len(r) and bool(r["in_service"].any()) for r in rows)
+
+
+def _sources_of_machines(net: Any) -> Any:  # noqa: ANN401
+    """Return a copy in which generators marked as slack are external grids."""
+    work = copy.deepcopy(net)
+    if not len(work.gen):
+        return work
+    marked = work.gen["slack"].fillna(value=False).astype(bool)
+    for index, row in work.gen[marked].iterrows():
+        pp.create_ext_grid(
+            work,
+            int(row["bus"]),
+            vm_pu=float(row["vm_pu"]),
+            name=row["name"],
+            in_service=bool(row["in_service"]),
+        )
+        work.gen = work.gen.drop(index=index)
+    return work
 
 
 def _refuse(net: Any, name: str, refused: dict[str, str]) -> None:  # noqa: ANN401

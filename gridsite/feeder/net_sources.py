@@ -50,6 +50,8 @@ def load_net(source: str | Path) -> Any:  # noqa: ANN401
     if text.startswith("simbench:"):
         return _simbench_net(text.removeprefix("simbench:"))
     path = Path(source)
+    if path.is_dir() and any(path.glob("*.[xX][mM][lL]")):
+        return read_cim(path)
     if not path.is_file():
         msg = (
             f"feeder {text!r} is neither a file nor a name; give a .json, .xlsx, "

@@ -7,7 +7,6 @@ power flow to rounding. What cannot be carried is refused by name.
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,13 @@ from gridsite.feeder.net_elements import _elements, _row_node, _with_sources
 from gridsite.feeder.net_names import _bus_names, _names
 from gridsite.feeder.net_nodes import _admittance, _bus_lookup, _feeder_labels, _nodes
 from gridsite.feeder.net_ports import _filed_profiles, _ports
-from gridsite.feeder.net_prepared import _REFUSED, _has_asymmetric, _prepared, _refuse
+from gridsite.feeder.net_prepared import (
+    _REFUSED,
+    _has_asymmetric,
+    _prepared,
+    _refuse,
+    _sources_of_machines,
+)
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.tap_table import tap_table
 
@@ -39,7 +44,8 @@ def read_feeder(
     ----------
     source : str, pathlib.Path or pandapower network
         A pandapower ``.json`` or ``.xlsx`` file, an OpenDSS ``.dss`` master script
-        (`gridsite.feeder.read_opendss.read_opendss`), ``pandapower:NAME`` (a
+        (`gridsite.feeder.read_opendss.read_opendss`), a CIM ``.zip`` or folder
+        (`gridsite.feeder.cim.read_cim`), ``pandapower:NAME`` (a
         function of ``pandapower.networks``), ``simbench:CODE``, or a network.
     three_phase : bool, optional
         Whether each phase has nodes of its own, which needs zero-sequence data;
@@ -142,8 +148,9 @@ def feeder_from_net(
 
         return three_phase_feeder(net, name=name)
     notes: list[str] = []
-    _refuse(net, name, _REFUSED)
-    work = _prepared(copy.deepcopy(net), notes)
+    work = _sources_of_machines(net)
+    _refuse(work, name, _REFUSED)
+    work = _prepared(work, notes)
     ppc, v_fixed = _admittance(work, name)
     lookup = _bus_lookup(work, ppc)
     y = sp.csc_array(ppc["Ybus"])

