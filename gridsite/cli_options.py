@@ -105,6 +105,12 @@ def check_together(
             "--load-power-factor needs --profiles",
         ),
         (
+            service_a is not None and not 0.0 < service_a < float("inf"),
+            f"--service-a {service_a:g}: give amperes above 0"
+            if service_a is not None
+            else "",
+        ),
+        (
             own["service_rule"] is not None and service_a is None,
             "--service-rule needs --service-a",
         ),

@@ -193,6 +193,7 @@ class TestUnits:
         (["--seed", "0"], "--seed needs --phase sampled"),
         (["--battery-kw", "3"], "--battery-kw needs --battery-kwh"),
         (["--service-rule", "nec"], "--service-rule needs --service-a"),
+        (["--service-a", "-5"], "--service-a -5: give amperes above 0"),
         (["--preset", "EN50160", "--country", "US"], "--country US; give one"),
         (["--country", "XX"], "no norm known for country 'XX'"),
         (["--n-1-loading-max", "50"], "n_minus_1_loading_max is 50"),
@@ -248,3 +249,15 @@ def test_units_of_options_are_shown_in_help(call):
     assert code == 0
     assert "[kWh]" in text
     assert "[kVA]" in text
+
+
+def test_what_is_assumed_is_printed(call, folder, tmp_path):
+    loads = ["--profiles", folder / "loads.csv"]
+    code, said, err = call(
+        "hosting", folder / "net.json", *loads, "--out", tmp_path / "rated"
+    )
+    assert code == 0, err
+    told = json.loads((tmp_path / "rated/summary.json").read_text())["assumptions"]
+    assert any("inferred from" in text for text in told)
+    for text in told:
+        assert f"assumption: {text}" in said

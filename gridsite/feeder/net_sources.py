@@ -114,7 +114,8 @@ def _named_net(name: str) -> Any:  # noqa: ANN401
     maker = getattr(networks, name, None)
     if not name.isidentifier() or not callable(maker):
         close = [n for n in dir(networks) if name.lower()[:5] in n.lower()][:5]
-        msg = f"pandapower has no network called {name!r}; similar: {close}"
+        like = f"similar: {close}" if close else "see pandapower.networks"
+        msg = f"pandapower has no network called {name!r}; {like}"
         raise ConfigError(msg)
     state = random.getstate()
     random.seed(0)  # some networks are drawn at random: make them the same each time

@@ -90,8 +90,9 @@ def with_phase_candidates(
         raise DataError(msg)
     if (feeder.nodes["phases"] == "ABC").any():
         msg = (
-            f"{feeder.name}: a balanced model has no phases to choose from; read it "
-            "with three_phase=True"
+            f"{feeder.name}: a balanced model has no phases to choose from; rate it "
+            "without --phase, or give a feeder with loads by phase (from Python: "
+            "read_feeder with three_phase=True)"
         )
         raise DataError(msg)
     ports = feeder.ports.loc[table["port_id"]]
