@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def eliminated(
     lu: SuperLU, y: sp.csc_array, i_source: NDArray[np.complex128]
-) -> tuple[NDArray[np.generic], ...]:
+) -> tuple[Any, ...]:
     """
     Return what `gridsite.feeder.state_kernels.solve_states` needs of an admittance.
 
@@ -31,11 +31,12 @@ def eliminated(
 
     Returns
     -------
-    tuple of numpy.ndarray
-        Columns of L without its diagonal and of U without its own, real and imaginary
-        parts apart; the inverse of U's diagonal; the source currents by row of L; rows
-        of Y in the same order, their columns in that of the columns of U; the column of
-        the node of each row; the column of each node.
+    tuple
+        Columns of L without its diagonal, and of U without its own (where each starts,
+        rows, real and imaginary parts); real and imaginary parts of the inverse of U's
+        diagonal, and of the source currents by row of L; rows of Y in the same order,
+        their columns in that of the columns of U; the column of the node of each row;
+        the column of each node.
     """
     lower, upper = sp.csc_array(lu.L), sp.csc_array(lu.U)
     inverse = 1.0 / upper.diagonal()
@@ -44,13 +45,11 @@ def eliminated(
     rows = sp.csr_array(y)[node]
     turned = sp.csr_array((rows.data, col[rows.indices], rows.indptr), shape=y.shape)
     return (
-        *_parts(sp.csc_array(sp.tril(lower, k=-1))),
-        *_parts(sp.csc_array(sp.triu(upper, k=1))),
-        inverse.real.copy(),
-        inverse.imag.copy(),
-        i_source.real[node],
-        i_source.imag[node],
-        *_parts(turned),
+        _parts(sp.csc_array(sp.tril(lower, k=-1))),
+        _parts(sp.csc_array(sp.triu(upper, k=1))),
+        (inverse.real.copy(), inverse.imag.copy()),
+        (i_source.real[node], i_source.imag[node]),
+        _parts(turned),
         col[node],
         col,
     )

@@ -1,9 +1,8 @@
 """
 Compiled loops: everything here is called with arrays only.
 
-Batches of states stand in the last axis, so that one entry of a factor serves a
-whole row of states; real and imaginary parts are kept apart where that lets the
-compiler use vector instructions.
+Batches of states stand in the last axis; real and imaginary parts are kept apart
+where that lets the compiler use vector instructions.
 """
 
 from __future__ import annotations

@@ -138,10 +138,8 @@ class Block:
             options={"SymmetricMode": True},
         )
         self._solver = lu
-        self._eliminated = (
-            *eliminated(lu, self.y, self.i_source),
-            *branches_by_row(lu, *self._branches),
-        )
+        self._factors = eliminated(lu, self.y, self.i_source)
+        self._by_row = branches_by_row(lu, *self._branches)
         self.v_no_load: NDArray[np.complex128] = lu.solve(self.i_source)
 
     def moved(self, feeder: Feeder) -> Block:
@@ -419,22 +417,12 @@ class Block:
         v = np.empty((len(self.nodes), n_state), dtype=np.complex128)
         residual = np.empty(n_state)
         iterations = np.zeros(n_state, dtype=np.int64)
-        more_of = states.more_of
-        if more_of is None:
-            more_of = np.full(len(self.ports), -1)
         with threads_worth(len(self.nodes) * n_state):
             solve_states(
-                *self._eliminated,
-                states.p_shapes,
-                states.q_shapes,
-                states.shape_of_port,
-                states.p_scale,
-                states.q_scale,
-                states.spread,
-                more_of,
-                np.zeros((0, 1)) if states.more is None else states.more,
-                states.tan_phi,
-                *self._models,
+                self._factors,
+                self._by_row,
+                states.drawn,
+                self._models,
                 drive,
                 step,
                 added_port,

@@ -34,25 +34,12 @@ def _follow(square, exponent):  # pragma: no cover
 
 @nb.njit(inline="always", fastmath={"contract"})
 def _fill_power(  # pragma: no cover
-    owner,
-    share,
-    p_shapes,
-    q_shapes,
-    shape_of_port,
-    p_scale,
-    q_scale,
-    spread,
-    more_of,
-    more,
-    tan_phi,
-    model_of,
-    step,
-    added_port,
-    added,
-    power,
-    own,
+    branches, loads, model_of, step, added_port, added, power, own
 ):
     """Fill what each branch draws, and what of it follows the voltage."""
+    _, owner, share, _, _, _, _ = branches
+    p_shapes, q_shapes, shape_of_port, p_scale, q_scale = loads[:5]
+    spread, more_of, more, tan_phi = loads[5:]
     for k in range(len(owner)):
         j, part = owner[k], share[k]
         row, m = shape_of_port[j], model_of[j]
@@ -76,29 +63,14 @@ def _fill_power(  # pragma: no cover
 
 @nb.njit(inline="always", error_model="numpy", fastmath={"contract"})
 def _forward(  # pragma: no cover
-    lp,
-    li,
-    lr,
-    lm,
-    branches,
-    owner,
-    at_row,
-    at_col,
-    back_row,
-    back_col,
-    model_of,
-    p_exponent,
-    q_exponent,
-    per_rated,
-    power,
-    own,
-    done,
-    v,
-    x,
+    lower, branches, models, power, own, done, v, x
 ):
     """Take the currents of branches from the right-hand side, and solve with L."""
+    lp, li, lr, lm = lower
+    first, owner, _, at_row, at_col, back_row, back_col = branches
+    model_of, p_exponent, q_exponent, per_rated = models
     for j in range(len(lp) - 1):
-        for k in range(branches[j], branches[j + 1]):
+        for k in range(first[j], first[j + 1]):
             m = model_of[owner[k]]
             ra, ca, rb, cb = at_row[k], at_col[k], back_row[k], back_col[k]
             if m < 0 and cb < 0:
@@ -151,9 +123,12 @@ def _source(a, b, f, row):  # pragma: no cover
 
 @nb.njit(inline="always", fastmath={"contract"})
 def _backward(  # pragma: no cover
-    up, ui, ur, um, dr, dm, src_r, src_i, f, keep, change, v, x
+    upper, diagonal, source, f, keep, change, v, x
 ):
     """Solve with U, move voltages but those to keep, and begin a right-hand side."""
+    up, ui, ur, um = upper
+    dr, dm = diagonal
+    src_r, src_i = source
     change[:] = 0.0
     for j in range(len(dr) - 1, -1, -1):
         a, b = dr[j], dm[j]
@@ -177,8 +152,9 @@ def _backward(  # pragma: no cover
 
 
 @nb.njit(inline="always", fastmath={"contract"})
-def _mismatch(yp, yi, yr, ym, col_of, v, x, most):  # pragma: no cover
+def _mismatch(admittance, col_of, v, x, most):  # pragma: no cover
     """Fill the square of the largest power mismatch; x is the current of all loads."""
+    yp, yi, yr, ym = admittance
     most[:] = 0.0
     for j in range(len(col_of)):
         for p in range(yp[j], yp[j + 1]):
@@ -196,44 +172,10 @@ def _mismatch(yp, yi, yr, ym, col_of, v, x, most):  # pragma: no cover
 
 @nb.njit(cache=True, parallel=True, error_model="numpy", fastmath={"contract"})
 def solve_states(  # pragma: no cover
-    lp,
-    li,
-    lr,
-    lm,
-    up,
-    ui,
-    ur,
-    um,
-    dr,
-    dm,
-    src_r,
-    src_i,
-    yp,
-    yi,
-    yr,
-    ym,
-    col_of,
-    perm_c,
+    factors,
     branches,
-    owner,
-    share,
-    at_row,
-    at_col,
-    back_row,
-    back_col,
-    p_shapes,
-    q_shapes,
-    shape_of_port,
-    p_scale,
-    q_scale,
-    spread,
-    more_of,
-    more,
-    tan_phi,
-    model_of,
-    p_exponent,
-    q_exponent,
-    per_rated,
+    loads,
+    models,
     drive,
     step,
     added_port,
@@ -249,37 +191,30 @@ def solve_states(  # pragma: no cover
     """
     Iterate V = Y^-1 (I_s - C conj(S / (C^T V))), one thread per chunk of states.
 
-    Rows of voltages stand in the order of the factors' columns, those of currents in
-    that of their rows. Branches stand in the order in which their first node is
-    eliminated, those of row ``j`` from ``branches[j]``; branch ``k`` is of port
-    ``owner[k]`` and draws a ``share`` of it. Port ``k`` with ``model_of[k] = m >= 0``
-    follows its voltage with the exponents of row ``m``; what is added to it is
-    constant power as everywhere. ``residual`` is NaN where a state did not converge.
+    ``factors`` and ``branches`` are as from `gridsite.feeder.elimination`: rows of
+    voltages stand in the order of the factors' columns, those of currents in that of
+    their rows. ``loads`` and ``models`` are as in `gridsite.feeder.states.States` and
+    `gridsite.feeder.powerflow.Block`: a port whose model is ``m >= 0`` follows its
+    voltage with the exponents of row ``m``; what is added to it is constant power as
+    everywhere. ``residual`` is NaN where a state did not converge.
     """
-    n, n_state = len(dr), len(step)
-    none = np.zeros(n + 1, dtype=np.int64)
+    lower, upper, diagonal, source, admittance, col_of, perm_c = factors
+    n, n_state = len(perm_c), len(step)
+    _, li, lr, lm = lower
+    nothing = (np.zeros(n + 1, dtype=np.int64), li, lr, lm)
     for chunk in nb.prange((n_state + _LANES - 1) // _LANES):
         first = chunk * _LANES
         size = min(_LANES, n_state - first)
         # a chunk that is not full repeats its last state
         at = np.minimum(np.arange(_LANES), size - 1) + first
         steps = step[at]
-        power = np.empty((len(owner), 2 * _LANES))
+        power = np.empty((len(branches[1]), 2 * _LANES))
         # of branches that follow their voltage: what they draw at rated voltage
-        own = np.empty((len(p_exponent), 2 * _LANES))
+        own = np.empty((len(models[1]), 2 * _LANES))
         _fill_power(
-            owner,
-            share,
-            p_shapes,
-            q_shapes,
-            shape_of_port,
-            p_scale,
-            q_scale,
-            spread,
-            more_of,
-            more,
-            tan_phi,
-            model_of,
+            branches,
+            loads,
+            models[0],
             steps,
             added_port[at],
             added[at],
@@ -294,32 +229,12 @@ def solve_states(  # pragma: no cover
             for s in range(_LANES):
                 v0 = v_start[i, start_of[at[s]]]
                 v[perm_c[i], s], v[perm_c[i], _LANES + s] = v0.real, v0.imag
-            _source(src_r[i], src_i[i], f, x[i])
+            _source(source[0][i], source[1][i], f, x[i])
         change, keep = np.empty(_LANES), np.zeros(_LANES)
         done, solved = np.zeros(_LANES, np.bool_), np.zeros(_LANES, np.bool_)
         for it in range(max_iterations):
-            _forward(
-                lp,
-                li,
-                lr,
-                lm,
-                branches,
-                owner,
-                at_row,
-                at_col,
-                back_row,
-                back_col,
-                model_of,
-                p_exponent,
-                q_exponent,
-                per_rated,
-                power,
-                own,
-                done,
-                v,
-                x,
-            )
-            _backward(up, ui, ur, um, dr, dm, src_r, src_i, f, keep, change, v, x)
+            _forward(lower, branches, models, power, own, done, v, x)
+            _backward(upper, diagonal, source, f, keep, change, v, x)
             for s in range(_LANES):
                 if not done[s]:
                     moved = np.sqrt(change[s])
@@ -330,28 +245,8 @@ def solve_states(  # pragma: no cover
             if done.all():
                 break
         done[:] = False
-        _forward(
-            none,
-            li,
-            lr,
-            lm,
-            branches,
-            owner,
-            at_row,
-            at_col,
-            back_row,
-            back_col,
-            model_of,
-            p_exponent,
-            q_exponent,
-            per_rated,
-            power,
-            own,
-            done,
-            v,
-            x,
-        )
-        _mismatch(yp, yi, yr, ym, col_of, v, x, change)
+        _forward(nothing, branches, models, power, own, done, v, x)
+        _mismatch(admittance, col_of, v, x, change)
         for s in range(size):
             residual[first + s] = np.sqrt(change[s]) if solved[s] else np.nan
         for i in range(n):

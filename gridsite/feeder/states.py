@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -40,6 +40,29 @@ class States:
     drive: NDArray[np.complex128] | None = None
     more_of: NDArray[np.int64] | None = None
     more: NDArray[np.float64] | None = None
+
+    @property
+    def drawn(self) -> tuple[Any, ...]:
+        """
+        Return what ports draw, as `gridsite.feeder.state_kernels` takes it.
+
+        Returns
+        -------
+        tuple
+            Fields in order but ``drive``, with those that are None filled in.
+        """
+        none = self.more_of is None
+        return (
+            self.p_shapes,
+            self.q_shapes,
+            self.shape_of_port,
+            self.p_scale,
+            self.q_scale,
+            self.spread,
+            np.full(len(self.p_scale), -1) if none else self.more_of,
+            np.zeros((0, 1)) if self.more is None else self.more,
+            self.tan_phi,
+        )
 
     def power(self, steps: NDArray[np.int64]) -> NDArray[np.complex128]:
         """
