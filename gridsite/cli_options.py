@@ -106,9 +106,7 @@ def check_together(
         ),
         (
             service_a is not None and not 0.0 < service_a < float("inf"),
-            f"--service-a {service_a:g}: give amperes above 0"
-            if service_a is not None
-            else "",
+            f"--service-a {service_a or 0:g}: give amperes above 0",
         ),
         (
             own["service_rule"] is not None and service_a is None,

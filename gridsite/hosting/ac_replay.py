@@ -12,7 +12,12 @@ from gridsite.errors import DataError
 from gridsite.feeder.split import split_feeder
 from gridsite.feeder.states import block_states
 from gridsite.hosting.acting import plan_states
-from gridsite.hosting.block_replay import BlockReplay, ReplayedPart, joined_parts
+from gridsite.hosting.block_replay import (
+    BlockReplay,
+    ReplayedPart,
+    joined_parts,
+    unsolved_rows,
+)
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 from gridsite.hosting.voltage_quality import (
@@ -239,22 +244,8 @@ def plan_voltages(
 
 def _unsolved(grid: GridCase, feeder_ids: list[str]) -> pd.DataFrame:
     """Return violations of loads on feeders without a base case, at every step."""
-    time = grid.profiles.time.astype(object)
     frames = [
-        pd.DataFrame(
-            {
-                "element": feeder_id,
-                "criterion": "power flow",
-                "time": time,
-                "value": np.nan,
-                "limit": 0.0,
-                "base_value": np.nan,
-                "excess": np.inf,
-                "kind": "new",
-                "unit": "",
-                "feeder_id": feeder_id,
-            }
-        )
+        unsolved_rows(feeder_id, grid.profiles.time).assign(feeder_id=feeder_id)
         for feeder_id in feeder_ids
     ]
     return pd.concat(frames) if frames else pd.DataFrame()

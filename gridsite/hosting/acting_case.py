@@ -26,10 +26,8 @@ if TYPE_CHECKING:
     Ints = NDArray[np.int64]
     Bools = NDArray[np.bool_]
 
-
 #: Criterion of a state without a solution, or whose controls do not settle.
 UNSETTLED = "power flow"
-
 
 #: Voltages of all lanes that run side by side. [values]
 _LANE_VALUES = 4_000_000

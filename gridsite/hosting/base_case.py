@@ -325,6 +325,20 @@ class BaseCase:
         """
         return BaseFigures(self)
 
+    def change_at_no_load(self) -> NDArray[np.complex128]:
+        """
+        Return by how much voltages change with 1 pu added at each port, at no load.
+
+        Returns
+        -------
+        numpy.ndarray of complex, shape (n_node, n_port)
+            To first order. [pu]
+        """
+        across = self.port_voltage(self.block.v_no_load)
+        drawn = (1.0 - 1j * self.tan_phi) / np.conj(across)
+        out: NDArray[np.complex128] = -self.block.impedance * drawn
+        return out
+
     @cached_property
     def effect(self) -> tuple[Floats, Floats, Floats]:
         """
@@ -343,10 +357,7 @@ class BaseCase:
         own : numpy.ndarray, shape (n_port,)
             Fall of the voltage across the port itself, of its nominal one.
         """
-        v0 = self.block.v_no_load
-        drawn = (1.0 - 1j * self.tan_phi) / np.conj(self.port_voltage(v0))
-        dv = -self.block.impedance * drawn
-        at = self.limited
+        v0, dv, at = self.block.v_no_load, self.change_at_no_load(), self.limited
         drop = -np.real(np.conj(v0[at])[:, None] * dv[at]) / np.abs(v0[at])[:, None]
         upper = np.abs(self.upper_y @ dv)
         high = slice(len(self.rated), self.first_unbalance - self.n_voltage)

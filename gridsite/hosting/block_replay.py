@@ -71,6 +71,37 @@ def joined_parts(parts: list[ReplayedPart]) -> ReplayedPart:
     )
 
 
+def unsolved_rows(feeder_id: str, time: pd.DatetimeIndex) -> pd.DataFrame:
+    """
+    Return violations of loads at steps without a solution.
+
+    Parameters
+    ----------
+    feeder_id : str
+        Which block.
+    time : pandas.DatetimeIndex
+        The steps.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row per step, without ``feeder_id``.
+    """
+    return pd.DataFrame(
+        {
+            "element": feeder_id,
+            "criterion": "power flow",
+            "time": time.astype(object),
+            "value": np.nan,
+            "limit": 0.0,
+            "base_value": np.nan,
+            "excess": np.inf,
+            "kind": "new",
+            "unit": "",
+        }
+    )
+
+
 def _rule_of(case: BaseCase) -> VoltageRule | None:
     """Return how the base case of a part keeps the percentile rule."""
     nodes = case.feeder.nodes.iloc[case.block.nodes]
@@ -174,21 +205,7 @@ class BlockReplay:
         ]
         failed = np.flatnonzero(~self.converged)
         if len(failed):
-            frames.append(
-                pd.DataFrame(
-                    {
-                        "element": case.block.feeder_id,
-                        "criterion": "power flow",
-                        "time": case.time[failed].astype(object),
-                        "value": np.nan,
-                        "limit": 0.0,
-                        "base_value": np.nan,
-                        "excess": np.inf,
-                        "kind": "new",
-                        "unit": "",
-                    }
-                )
-            )
+            frames.append(unsolved_rows(case.block.feeder_id, case.time[failed]))
         frames = [f for f in frames if len(f)]
         if not frames:
             return pd.DataFrame(columns=[*COLUMNS, "kind", "unit", "feeder_id"])

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridsite.hosting.envelope_kernels import binding_load, lower_to, spread_steps
-from gridsite.hosting.headway import headway
+from gridsite.hosting.headway import headway, spread_and_tight
 from gridsite.hosting.overtaking import overtaking
 from gridsite.hosting.phase_rows import unbalance_load
 from gridsite.hosting.response_kernels import product
@@ -159,7 +159,8 @@ class Envelope:
             linear[level] = inverse[level] * slack[level].min(axis=1)[:, None]
         first = np.unique(linear[:-1].argmin(axis=0))
         # limits that are broken at times are near at others
-        steps = self._looked_at(np.union1d(first, case.broken_rows), slack)
+        tight = slack[np.union1d(first, case.broken_rows)]
+        steps = spread_and_tight(self.response, tight, _LOOKED_AT)
         reaching = self._mark(marked, linear, inverse, slack[:, steps], steps)
         load, row = np.nonzero((marked | reaching).T)
         kept = np.zeros(len(row), dtype=np.bool_)
@@ -208,13 +209,6 @@ class Envelope:
         if self.case.first_unbalance == self.case.n_row:
             return np.empty((0, len(steps)))
         return unbalance_load(self.case, int(self.port[load]), steps)
-
-    def _looked_at(self, row: Ints, slack: Floats) -> Ints:
-        """Return steps spread over the load, and the tightest of some limits."""
-        order = np.argsort(self.response.v_size.sum(axis=0), kind="stable")
-        spread = np.linspace(0, len(order) - 1, min(_LOOKED_AT, len(order)))
-        tightest = slack[row].argmin(axis=1)
-        return np.unique(np.append(order[spread.astype(np.int64)], tightest))
 
     def _first_at(self, load: Ints, row: Ints, steps: Ints) -> NDArray[np.bool_]:
         """Return which pairs bind first, or almost, at one of some steps."""

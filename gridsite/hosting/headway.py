@@ -44,7 +44,7 @@ def headway(response: Response) -> Floats:
     first = case.n_voltage
     rows = np.arange(first, first + len(case.rated))
     way = _way_of_loads(response)
-    steps = _looked_at(response)
+    steps = spread_and_tight(response, slack, _LOOKED_AT)
     current = case.upper_y[: len(rows)] @ case.v[:, steps]
     current += case.upper_source[: len(rows), None] * case.drive[steps]
     against = (current.real * way.real[:, None] + current.imag * way.imag[:, None]) < 0
@@ -67,9 +67,7 @@ def headway(response: Response) -> Floats:
 def _way_of_loads(response: Response) -> NDArray[np.complex128]:
     """Return the direction in which the load that moves it most moves each current."""
     case = response.case
-    v0 = case.block.v_no_load
-    drawn = (1.0 - 1j * case.tan_phi) / np.conj(case.port_voltage(v0))
-    moved = case.upper_y[: len(case.rated)] @ (-case.block.impedance * drawn)
+    moved = case.upper_y[: len(case.rated)] @ case.change_at_no_load()
     most = np.abs(moved).argmax(axis=1)
     way = moved[np.arange(len(moved)), most]
     size = np.abs(way)
@@ -78,9 +76,24 @@ def _way_of_loads(response: Response) -> NDArray[np.complex128]:
     return out
 
 
-def _looked_at(response: Response) -> Ints:
-    """Return steps spread over the load, and the tightest of each limit."""
-    order = np.argsort(response.v_size.sum(axis=0), kind="stable")
-    spread = np.linspace(0, len(order) - 1, min(_LOOKED_AT, len(order)))
-    tightest = response.row_slack.argmin(axis=1)
-    return np.unique(np.append(order[spread.astype(np.int64)], tightest))
+def spread_and_tight(response: Response, slack: Floats, count: int) -> Ints:
+    """
+    Return steps spread over the load, and the tightest of each limit.
+
+    Parameters
+    ----------
+    response : Response
+        Of the block.
+    slack : numpy.ndarray, shape (n_row, n_step)
+        What is left of limits. [pu]
+    count : int
+        Steps that are spread.
+
+    Returns
+    -------
+    numpy.ndarray of int
+        Ascending, each once.
+    """
+    order = response.steps_by_load
+    spread = np.linspace(0, len(order) - 1, min(count, len(order)))
+    return np.unique(np.append(order[spread.astype(np.int64)], slack.argmin(axis=1)))

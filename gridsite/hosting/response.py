@@ -257,6 +257,18 @@ class Response:
         return out
 
     @cached_property
+    def steps_by_load(self) -> NDArray[np.int64]:
+        """
+        Return the steps from the lowest voltages to the highest.
+
+        Returns
+        -------
+        numpy.ndarray of int, shape (n_step,)
+            By the sum over the ports.
+        """
+        return np.argsort(self.v_size.sum(axis=0), kind="stable")
+
+    @cached_property
     def row_slack(self) -> Floats:
         """
         Return the slack of each row's phasor, infinite where the limit is broken.
