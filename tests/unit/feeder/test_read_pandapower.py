@@ -14,13 +14,12 @@ import pandapower as pp
 import pandas as pd
 import pytest
 from pandapower import networks
+from solved_feeder import solved
 
 from gridsite.errors import ConfigError, FeederError
 from gridsite.feeder.net_sources import load_net
-from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.feeder.states import States
 from gridsite.hosting.grid_case import port_profiles
 
 NEEDS_SIMBENCH = pytest.mark.skipif(
@@ -30,24 +29,7 @@ NEEDS_SIMBENCH = pytest.mark.skipif(
 
 def voltages(feeder):
     """Return voltage by bus name with every port at its filed power. [pu]"""
-    v = pd.Series(0j, index=feeder.nodes["bus"])
-    v.iloc[feeder.source_nodes] = feeder.source_v
-    for feeder_id in set(feeder.nodes["feeder_id"]) - {""}:
-        block = Block(feeder, feeder_id)
-        ports = feeder.ports.iloc[block.ports]
-        states = States(
-            p_shapes=np.ones((1, 1)),
-            q_shapes=np.ones((1, 1)),
-            shape_of_port=np.zeros(len(ports), dtype=int),
-            p_scale=ports["p_kw"].to_numpy(dtype=float) / feeder.base_kva,
-            q_scale=ports["q_kvar"].to_numpy(dtype=float) / feeder.base_kva,
-            spread=np.zeros(len(ports)),
-            tan_phi=0.0,
-        )
-        found = block.solve(states, np.zeros(1, dtype=int), tolerance_pu=1e-12)
-        assert found.converged.all()
-        v.iloc[block.nodes] = found.v[:, 0]
-    return v
+    return pd.Series(solved(feeder), index=feeder.nodes["bus"])
 
 
 def port_voltages(feeder):
