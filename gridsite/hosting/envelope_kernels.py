@@ -250,3 +250,16 @@ def nearest(  # pragma: no cover
                 if value < least:
                     least, at = value, t
             ratio[i], step[i] = least * weight, at
+
+
+@nb.njit(cache=True, parallel=True)
+def room_along(rows, phasor, way, limit, slack):  # pragma: no cover
+    """Put in some rows what is left of a limit in the way loads move its phasor."""
+    for k in nb.prange(len(rows)):
+        row, re, im, most = rows[k], way[k].real, way[k].imag, limit[k] ** 2
+        for s in range(slack.shape[1]):
+            if slack[row, s] < np.inf:
+                i = phasor[k, s]
+                along = i.real * re + i.imag * im
+                left = most - i.real**2 - i.imag**2 + along**2
+                slack[row, s] = np.sqrt(max(left, 0.0)) - along

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridsite.hosting.envelope_kernels import room_along
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -53,14 +55,9 @@ def headway(response: Response) -> Floats:
     rows = rows[(against & ~small).any(axis=1)]
     if not len(rows):
         return slack
-    phasor = case.phasors_of(rows)
-    along = np.real(phasor * np.conj(way[rows - first])[:, None])
-    rating = case.upper_limit[rows - first, None]
-    left = rating**2 - np.abs(phasor) ** 2 + along**2
     out = slack.copy()
-    out[rows] = np.where(
-        np.isfinite(slack[rows]), np.sqrt(np.maximum(left, 0.0)) - along, np.inf
-    )
+    here = rows - first
+    room_along(rows, case.phasors_of(rows), way[here], case.upper_limit[here], out)
     return out
 
 
