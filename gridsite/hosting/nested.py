@@ -151,8 +151,9 @@ class _SplitRating:
         self.trunk = Trunk(grid, feeder_id, split, settings)
         self.index = group.index
         ports = group["port_id"]
-        part = parts_of(split, pd.Index(ports))
-        #: positions of the connections of each leaf, and of the trunk (last)
+        #: part of each connection; the trunk is the last
+        self.part = part = parts_of(split, pd.Index(ports))
+        #: positions of the connections of each part
         self.at: list[Ints] = [
             np.flatnonzero(part == i) for i in range(len(split.leaves) + 1)
         ]
@@ -406,31 +407,31 @@ class _SplitRating:
         """
         Lower firm capacities that fail in AC power flow of the whole feeder.
 
-        First within the trunk and the part of each (the whole, for parts that limits
-        outside may cap), at the step that limits it and then, by as much as the worst
-        of its part fell short, at the steps whose headroom is that near; last on the
+        First within the trunk and the part of each, unless limits outside may cap the
+        part, at the step that limits it and then, by as much as the worst of its part
+        fell short, at the steps whose headroom is that near; then all of them on the
         whole feeder, in the same way.
         """
         out = self.out
         filed = out["firm_kw"].copy()
-        share = np.ones(len(self.index))
+        share = np.ones(len(self.at))
         whole = partial(cases_at, self.grid, self.feeder_id)
         for part, at in enumerate(self.at):
-            if not len(at):
+            if not len(at) or part in self.capped:
                 continue
             share_done = part / len(self.at) * (1.0 - _CONFIRMED_FROM)
             tell(_CONFIRMED_FROM + share_done, "confirming on the whole feeder")
-            cases: _Cases = whole
-            if part not in self.capped:
-                steps = self._steps_of(at)
-                cases = kept_cases(self.grid, self.feeder_id, steps, part)
+            steps = self._steps_of(at)
+            cases = kept_cases(self.grid, self.feeder_id, steps, part)
             self._lower_near(at, cases)
-            share[at] = self._excess(at, cases)
+            self._lower_shares(share, self._sample(at), cases)
+        sampled = [self._sample(self.at[part]) for part in sorted(self.capped)]
+        self._lower_shares(share, [pick for some in sampled for pick in some], whole)
         self._lower_near(np.arange(len(self.index)), whole)
         # headroom of the part was too high by as much, or by what a sample shows
         firm = out["firm_kw"]
         fell = np.where(filed > 0.0, firm / np.where(filed > 0.0, filed, 1.0), 1.0)
-        fell = np.nan_to_num(np.minimum(fell, share), nan=1.0)
+        fell = np.nan_to_num(np.minimum(fell, share[self.part]), nan=1.0)
         for name in flexible_columns_of(out):
             out[name] = np.maximum(out[name] * fell, firm)
         if self.settings.lower_envelope is not None:
@@ -455,19 +456,21 @@ class _SplitRating:
         done = np.full(len(out["firm_kw"]), -1)
         done[ok] = limit
         short = 1.0 - out["firm_kw"][ok] / np.where(filed[ok] > 0.0, filed[ok], 1.0)
-        margin = 2.0 * float(np.nan_to_num(short).max(initial=0.0)) + _NEAR
+        worst = np.zeros(len(self.at))
+        np.maximum.at(worst, self.part[ok], np.nan_to_num(short))
+        margin = 2.0 * worst + _NEAR
         pairs = []
         for row in [row for row in ok.tolist() if row in self.tight]:
             step, headroom = self.tight[row]
-            near = step[headroom < filed[row] * (1.0 + margin)]
+            near = step[headroom < filed[row] * (1.0 + margin[self.part[row]])]
             near = near[near != done[row]]
             pairs.append(np.stack([np.full(len(near), row), near]))
         if pairs:
             rows, steps = np.concatenate(pairs, axis=1)
             self._lower(rows, steps, cases)
 
-    def _excess(self, at: Ints, cases: _Cases) -> float:
-        """Return what cases leave of some of a part's headroom, as a share."""
+    def _sample(self, at: Ints) -> list[tuple[int, int, float]]:
+        """Return some connections of a part, steps, and the headroom [kW] there."""
         status = self.out["flexible_status"][at]
         free = self.out["firm_status"][at] == "none_base_violation"
         ok = at[(status == "ok") | (free & (status == "censored"))].tolist()
@@ -478,17 +481,21 @@ class _SplitRating:
             order = np.argsort(headroom)
             some = order[np.unique(np.linspace(0, len(order) - 1, 4).astype(int))]
             picked += [(row, step[i], headroom[i]) for i in some]
+        return picked
+
+    def _lower_shares(
+        self, share: Floats, picked: list[tuple[int, int, float]], cases: _Cases
+    ) -> None:
+        """Lower shares of headroom, by part, to what cases leave of a sample."""
         if not picked:
-            return 1.0
+            return
         row, steps, left = map(np.array, zip(*picked, strict=True))
-        share = 1.0
         for _, item, now, case in cases(steps):
             port = ports_of(case, self.port_id[row[item]])
             kw = np.minimum(left[item], case.limits.search_cap_kw)
             found = largest_passing(case, port, now, kw, kw, self.settings.tolerance_kw)
             rest = np.where(kw > 0.0, found.kw / np.maximum(kw, 1e-9), 1.0)
-            share = min(share, float(rest.min(initial=1.0)))
-        return share
+            np.minimum.at(share, self.part[row[item]], rest)
 
     def _lower(self, position: Ints, step: Ints, cases: _Cases) -> None:
         """Lower values that fail at given steps."""
