@@ -151,7 +151,8 @@ def hosting(
         typer.Option(help="Of the loads of --profiles. Default: 0.95. [-]"),
     ] = None,
     generation: Annotated[
-        Generation, typer.Option(help="Off is the safe side for load.")
+        Generation,
+        typer.Option(help="off: no port gives power; the safe side for load."),
     ] = Generation.profile,
     growth: Annotated[
         float, typer.Option(help="Background load over that of the profiles. [-]")

@@ -14,12 +14,12 @@ from gridsite.feeder.candidate_ports import (
     with_candidate_ports,
 )
 from gridsite.feeder.checks import check_feeder, findings_frame, read_with_errors
+from gridsite.feeder.feed_in import without_generation
 from gridsite.feeder.findings import Finding
 from gridsite.feeder.load_growth import (
     committed_loads,
     grown,
     with_committed_ports,
-    without_generation,
 )
 from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.meter_options import MeterOptions
@@ -54,7 +54,7 @@ class LoadChoice:
     meters : MeterOptions or None
         How a file of meter readings is read.
     generation : {"profile", "off"}
-        Whether generators follow their profiles.
+        Whether ports may give power at some steps (`without_generation`).
     power_factor : float, default 0.95
         Lagging, of the loads of a file (assumption). [-]
     """
@@ -67,18 +67,21 @@ class LoadChoice:
 
     def __call__(self, feeder: Feeder) -> Profiles:
         """Return what the loads of a feeder draw."""
-        ports, steps = feeder.load_ports, self.steps
+        year = self._drawn(feeder)
+        if self.generation == "off":
+            year = without_generation(year, feeder)
+        return typical_steps(year) if self.steps == "576" else year
+
+    def _drawn(self, feeder: Feeder) -> Profiles:
+        """Return what ports draw, or give, at every step."""
         if self.profiles is not None:
-            read = read_loads(
+            return read_loads(
                 self.profiles,
-                ports,
+                feeder.load_ports,
                 options=self.meters,
                 power_factor=self.power_factor,
             )
-            return typical_steps(read) if steps == "576" else read
-        if steps is None:
-            steps = "snapshot" if feeder.profiles is None else "year"
-        if steps == "snapshot":
+        if self.steps == "snapshot" or (self.steps is None and feeder.profiles is None):
             return snapshot_profiles(feeder)
         if feeder.profiles is None:
             msg = (
@@ -86,10 +89,7 @@ class LoadChoice:
                 "--steps snapshot"
             )
             raise ConfigError(msg)
-        year = feeder.profiles
-        if self.generation == "off":
-            year = without_generation(year, feeder)
-        return typical_steps(year) if steps == "576" else year
+        return feeder.profiles
 
 
 @dataclass(frozen=True, kw_only=True)

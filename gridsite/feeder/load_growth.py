@@ -20,7 +20,6 @@ from gridsite.units import reactive_kvar
 from gridsite.untrusted import read_table
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
@@ -74,52 +73,6 @@ def grown(profiles: Profiles, factor: float, *, feeder: Feeder) -> Profiles:
         profiles,
         p_scale_kw=profiles.p_scale_kw * scale,
         q_scale_kvar=profiles.q_scale_kvar * scale,
-    )
-
-
-def without_generation(profiles: Profiles, feeder: Feeder) -> Profiles:
-    """
-    Return profiles in which generators give nothing, and draw what they draw.
-
-    Parameters
-    ----------
-    profiles : Profiles
-        What ports draw.
-    feeder : Feeder
-        Says which ports are generators.
-
-    Returns
-    -------
-    Profiles
-        Of all other ports, and of the generators that draw power at some step or in
-        the file: what they draw, 0 where they give. Off is the safe side for load.
-    """
-    ports = feeder.ports.reindex(profiles.port_ids)
-    mine = ports["kind"].eq("generation").to_numpy()
-    shape, scale = profiles.shape_of_port, profiles.p_scale_kw
-    most, least = (f(profiles.p_shapes, axis=1)[shape] for f in (np.max, np.min))
-    draws = np.maximum(scale * most, scale * least) > 0.0
-    draws |= ports["p_kw"].to_numpy(dtype=float) > 0.0  # else it would draw that
-    left = profiles.select(profiles.port_ids[~mine | draws])
-    return _drawing(left, (mine & draws)[~mine | draws])
-
-
-def _drawing(profiles: Profiles, mine: NDArray[np.bool_]) -> Profiles:
-    """Return profiles in which some ports draw what they draw, and give nothing."""
-    if not mine.any():
-        return profiles
-    p, q = profiles.select(profiles.port_ids[mine]).power_kw()
-    p_shapes = [profiles.p_shapes, np.maximum(p, 0.0)]
-    q_shapes = [profiles.q_shapes, np.where(p > 0.0, q, 0.0)]
-    shape_of_port = profiles.shape_of_port.copy()
-    shape_of_port[mine] = len(profiles.p_shapes) + np.arange(mine.sum())
-    return replace(
-        profiles,
-        p_shapes=np.concatenate(p_shapes),
-        q_shapes=np.concatenate(q_shapes),
-        shape_of_port=shape_of_port,
-        p_scale_kw=np.where(mine, 1.0, profiles.p_scale_kw),
-        q_scale_kvar=np.where(mine, 1.0, profiles.q_scale_kvar),
     )
 
 

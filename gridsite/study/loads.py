@@ -9,12 +9,8 @@ import pandas as pd
 
 from gridsite.errors import ConfigError
 from gridsite.feeder.annual_energy import annual_energy
-from gridsite.feeder.load_growth import (
-    committed_loads,
-    grown,
-    read_committed,
-    without_generation,
-)
+from gridsite.feeder.feed_in import without_generation
+from gridsite.feeder.load_growth import committed_loads, grown, read_committed
 from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.meter_options import MeterOptions
 from gridsite.feeder.meter_profiles import read_loads

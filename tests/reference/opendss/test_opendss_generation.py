@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from gridsite.feeder.load_growth import without_generation
+from gridsite.feeder.feed_in import without_generation
 from gridsite.feeder.powerflow import Block
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.states import block_states

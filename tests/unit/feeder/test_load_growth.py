@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandapower as pp
 import pandas as pd
 import pytest
 
 from gridsite.errors import ConfigError, DataError
+from gridsite.feeder.feed_in import without_generation
 from gridsite.feeder.load_growth import (
     committed_loads,
     grown,
     read_committed,
     with_committed_ports,
-    without_generation,
 )
 from gridsite.feeder.load_parts import snapshot_profiles
 from gridsite.feeder.profiles import constant_profiles, dense_profiles
@@ -21,6 +23,7 @@ from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.capacity import hosting_capacity, own_connections
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
+from gridsite.rating_case import LoadChoice
 
 
 def line_net(*, load_kw=0.0, generation_kw=None):
@@ -206,6 +209,49 @@ def test_generation_that_is_off_still_draws_what_it_draws(generation_kw):
     assert grid.profiles.total_kw() == pytest.approx([5.0, 25.0, 5.0])
     alone = read_feeder(line_net(load_kw=5.0))
     assert firm(feeder, off) < firm(alone, loads.select(["house"])) - 15.0
+
+
+@pytest.mark.parametrize("scale", [1.0, -1.0])
+def test_a_load_that_gives_power_is_0_there_where_generation_is_off(scale):
+    """Solar power behind a meter: reactive power goes with it, 0 kW keeps its own."""
+    feeder = read_feeder(line_net(load_kw=5.0))
+    loads = replace(
+        constant_profiles(["house"], [scale], [2.0]),
+        time=pd.date_range("2025-01-01", periods=3, freq="h", tz="UTC"),
+        p_shapes=scale * np.array([[4.0, -7.0, 0.0]]),
+        q_shapes=np.array([[1.0, 2.0, 3.0]]),
+    )
+    p, q = without_generation(loads, feeder).power_kw()
+    assert p.tolist() == [[4.0, 0.0, 0.0]]
+    assert q.tolist() == [[2.0, 0.0, 6.0]]
+
+
+def test_storage_that_discharges_in_the_file_is_0_where_generation_is_off():
+    net = line_net(load_kw=5.0)
+    for name, kw in (("gives", -8.0), ("draws", 3.0)):
+        pp.create_storage(net, 1, kw / 1e3, 10.0, name=name)
+    feeder = read_feeder(net)
+    for on, total in (("profile", 0.0), ("off", 8.0)):
+        loads = LoadChoice(generation=on)(feeder)
+        drawn = GridCase(feeder, loads, Limits()).profiles.total_kw()
+        assert drawn == pytest.approx([total])
+
+
+def test_off_takes_readings_of_a_file_and_the_snapshot_too(tmp_path):
+    net = line_net(load_kw=-5.0)
+    feeder = read_feeder(net)
+    time = pd.date_range("2025-01-01", periods=4, freq="h", tz="UTC")
+    table = pd.DataFrame({"house": [3.0, -6.0, -6.0, 1.0]}, index=time)
+    table.rename_axis("time").to_csv(tmp_path / "loads.csv")
+    for source, drawn in ((None, [0.0]), ("loads.csv", [3.0, 0.0, 0.0, 1.0])):
+        path = None if source is None else str(tmp_path / source)
+        on, off = (
+            LoadChoice(generation=word, profiles=path)(feeder)
+            for word in ("profile", "off")
+        )
+        assert off.total_kw() == pytest.approx(drawn)
+        assert on.total_kw().min() < -4.0
+        assert firm(feeder, off) <= firm(feeder, on) + 1e-6
 
 
 def test_what_draws_power_is_not_called_off():
