@@ -62,9 +62,9 @@ class Completion:
     assume_line_a: float | None = None
     limits: Callable[[Feeder], Limits] | None = None
 
-    def band(self, feeder: Feeder) -> dict[str, float]:
+    def band(self, feeder: Feeder) -> dict[str, Any]:
         """
-        Return the widest voltage band of the feeder's levels, as a run has it.
+        Return the voltage bands of the feeder's levels, as a run has them.
 
         Parameters
         ----------
@@ -79,8 +79,9 @@ class Completion:
         levels = feeder.nodes["voltage_kv"].tolist() or [1.0]
         limits = self.limits(feeder) if self.limits else Limits.for_network(levels)
         return {
-            "voltage_min_pu": float(limits.voltage_min_of(levels).min()),
-            "voltage_max_pu": float(limits.voltage_max_of(levels).max()),
+            "voltage_min_pu": limits.voltage_min_pu,
+            "voltage_max_pu": limits.voltage_max_pu,
+            "voltage_bands": limits.voltage_bands,
         }
 
 

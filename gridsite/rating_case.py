@@ -141,8 +141,7 @@ def checked_feeder(
     feeder : Feeder
         The electrical model.
     limits : Limits
-        Voltage bands; the base case is held against the widest of the feeder's
-        levels.
+        The base case is held against the voltage band of each level.
     filed : sequence of Finding
         Errors of its file (`gridsite.feeder.checks.read_with_errors`): they are told
         with the results and refuse nothing, as they may concern a part alone.
@@ -157,11 +156,11 @@ def checked_feeder(
     DataError
         If a finding on the model is an error.
     """
-    levels = feeder.nodes["voltage_kv"].tolist() or [1.0]
     findings = check_feeder(
         feeder,
-        voltage_min_pu=limits.voltage_min_of(levels).min(),
-        voltage_max_pu=limits.voltage_max_of(levels).max(),
+        voltage_min_pu=limits.voltage_min_pu,
+        voltage_max_pu=limits.voltage_max_pu,
+        voltage_bands=limits.voltage_bands,
     )
     # a feeder without a solution is a status of its buildings, not the end
     error = (findings["severity"] == "error") & (findings["check"] != "base case")

@@ -11,25 +11,25 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, FeederError
-from gridsite.feeder.findings import LOW_SOURCE_PU, SEVERITIES, Finding, flag
+from gridsite.feeder.base_checks import base_case, solved, sources
+from gridsite.feeder.findings import SEVERITIES, Finding, first_of
 from gridsite.feeder.model import Feeder
 from gridsite.feeder.net_checks import (
     NET_CHECKS,
     Net,
-    filed_results,
     positions,
     ratings,
 )
 from gridsite.feeder.net_sources import load_net
 from gridsite.feeder.opendss_checks import against_engine, opendss_findings
-from gridsite.feeder.powerflow import Block
 from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
-from gridsite.feeder.states import States
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from numpy.typing import NDArray
+
+    from gridsite.feeder.base_checks import Bands
 
     Floats = NDArray[np.float64]
 
@@ -39,6 +39,7 @@ def check_feeder(
     *,
     voltage_min_pu: float = 0.9,
     voltage_max_pu: float = 1.1,
+    voltage_bands: Bands = (),
     loading_max: float = 1.0,
 ) -> pd.DataFrame:
     """
@@ -52,6 +53,9 @@ def check_feeder(
         A file or name as in `read_feeder`, a model or a network.
     voltage_min_pu, voltage_max_pu : float
         Band for the voltages of sources and of the base case. [pu]
+    voltage_bands : tuple of (kV, lowest pu, highest pu)
+        Bands up to a nominal voltage, ascending, as in `Limits`; the band above holds
+        beyond the last.
     loading_max : float, default 1.0
         Largest current over rated current in the base case. [-]
 
@@ -94,7 +98,8 @@ def check_feeder(
             f"{loading_max} are no limits; give fractions of nominal and of rating"
         )
         raise ConfigError(msg)
-    band, percent_max = (voltage_min_pu, voltage_max_pu), 100.0 * loading_max
+    bands = (*voltage_bands, (np.inf, voltage_min_pu, voltage_max_pu))
+    percent_max = 100.0 * loading_max
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the findings say what is wrong
         net, feeder, found = _opened(source)
@@ -103,8 +108,8 @@ def check_feeder(
             checks += [partial(check, net) for check in NET_CHECKS]
         if feeder is not None:
             checks += [partial(check, feeder) for check in (_unsupplied, _topology)]
-            checks += [partial(_sources, feeder, band)]
-            checks += [partial(_base_case, feeder, band, percent_max, net)]
+            checks += [partial(sources, feeder, bands)]
+            checks += [partial(base_case, feeder, bands, percent_max, net)]
             if net is None:
                 checks += [partial(_bare_model, feeder, scripted=bool(found))]
             if isinstance(source, str | Path) and Path(source).suffix.lower() == ".dss":
@@ -221,18 +226,14 @@ def _unsupplied(feeder: Feeder) -> Iterator[Finding]:
     if buses:
         text = (
             f"{len(buses)} bus(es) without supply; {len(lost)} load(s) with "
-            f"{lost['p_kw'].sum():.6g} kW are left unserved; first: {_first(buses)}"
+            f"{lost['p_kw'].sum():.6g} kW are left unserved; first: {first_of(buses)}"
         )
         cure = "close the switch or line that feeds them, or take them out of service"
         severity = "warning" if len(lost) else "note"
-        yield Finding(severity, "unsupplied", _first(buses), len(buses), text, cure)
+        yield Finding(severity, "unsupplied", first_of(buses), len(buses), text, cure)
     if not len(feeder.load_ports):
         text, cure = "no load is in service", "add the customers: nothing can be rated"
         yield Finding("warning", "loads", "", 0, text, cure)
-
-
-def _first(labels: list[Any]) -> str:
-    return ", ".join(str(label) for label in labels[:3])
 
 
 def _topology(feeder: Feeder) -> Iterator[Finding]:
@@ -242,10 +243,10 @@ def _topology(feeder: Feeder) -> Iterator[Finding]:
         sources = feeder.nodes["bus"].iloc[feeder.source_nodes].nunique()
         text = (
             f"{len(ids)} independent feeders and {sources} source(s) in one file; "
-            f"first: {_first(ids)}"
+            f"first: {first_of(ids)}"
         )
         cure = "none needed: they are rated apart and named in feeder_id"
-        yield Finding("note", "feeders", _first(ids), len(ids), text, cure)
+        yield Finding("note", "feeders", first_of(ids), len(ids), text, cure)
     if (loops := _loops(feeder)) > 0:
         text = f"{loops} loop(s) (parallel branches count as one): a meshed network"
         cure = "check that switches which are open in operation are open in the file"
@@ -263,22 +264,6 @@ def _loops(feeder: Feeder) -> int:
     return int(np.unique(ends[:, used], axis=1).shape[1] - (~is_source).sum())
 
 
-def _sources(feeder: Feeder, band: tuple[float, float]) -> Iterator[Finding]:
-    pu = pd.Series(np.abs(feeder.source_v))
-    rows = pd.DataFrame({"label": feeder.nodes["bus"].to_numpy()[feeder.source_nodes]})
-    shown = pu.map("{:.4g} pu".format)
-    yield from flag("source voltage", rows, (pu < band[0]) | (pu > band[1]), shown)
-    if (pu < LOW_SOURCE_PU).all():
-        buses = rows["label"].unique().tolist()
-        values = " to ".join(dict.fromkeys([shown.min(), shown.max()]))
-        text = (
-            f"all {len(buses)} source(s) are fixed at {values} at all times; what lies "
-            "above them is not checked"
-        )
-        cure = "set vm_pu to what the substation holds, if this is a planner's reserve"
-        yield Finding("note", "low source", _first(buses), len(buses), text, cure)
-
-
 def _bare_model(feeder: Feeder, *, scripted: bool) -> Iterator[Finding]:
     """Check of a model what the tables would tell of a network, or the script."""
     rows = feeder.terminals[feeder.terminals["criterion"] != "source"]
@@ -287,7 +272,8 @@ def _bare_model(feeder: Feeder, *, scripted: bool) -> Iterator[Finding]:
     nodes = feeder.nodes[feeder.nodes["limited"]]
     if not scripted:
         yield from positions(nodes.assign(label=nodes["bus"]))
-    for note in feeder.notes:
+    shaped = () if feeder.profiles is None else feeder.profiles.notes
+    for note in (*feeder.notes, *shaped):
         if scripted and note.endswith(" is left out"):
             continue
         yield Finding("note", "reader", "", 1, note, "check that it is meant so")
@@ -295,107 +281,4 @@ def _bare_model(feeder: Feeder, *, scripted: bool) -> Iterator[Finding]:
 
 def _source_engine(source: str | Path, feeder: Feeder) -> Iterator[Finding]:
     """Compare the base case with the engine that the file was written for."""
-    yield from against_engine(source, feeder.nodes, _solved(feeder)[0])
-
-
-def _base_case(
-    feeder: Feeder, band: tuple[float, float], percent_max: float, net: Net | None
-) -> Iterator[Finding]:
-    """Judge the state with every load and generator at its value in the file."""
-    pu, amps, failed = _solved(feeder)
-    if net is not None:
-        yield from filed_results(net, pd.Series(pu, feeder.nodes["bus"]))
-    if failed:
-        text = (
-            f"power flow finds no solution for {len(failed)} feeder(s) at the loads in "
-            f"the file ({_kw(feeder):.6g} kW in all); first: {_first(failed)}"
-        )
-        cure = "check units of loads, line lengths and impedances, transformer ratings"
-        yield Finding("error", "base case", _first(failed), len(failed), text, cure)
-    limited = feeder.nodes["limited"].to_numpy() & np.isfinite(pu)
-    if limited.any():
-        yield _voltage(pd.Series(pu, feeder.nodes["bus"])[limited], band, _kw(feeder))
-    percent = 100.0 * amps / feeder.terminals["rated_a"].where(lambda a: a > 0.0)
-    for kind in ("line", "transformer"):
-        rows = feeder.terminals["criterion"] == f"{kind} current"
-        values = percent[rows & percent.notna()]
-        if len(values):
-            element = feeder.terminals["element"][values.index]
-            worst = values.groupby(element.to_numpy()).max()
-            yield _loading(kind, worst, percent_max)
-
-
-def _kw(feeder: Feeder) -> float:
-    ports = feeder.load_ports
-    return float(ports["p_kw"][ports["node"] >= 0].sum())
-
-
-def _voltage(
-    pu: pd.Series[float], band: tuple[float, float], load_kw: float
-) -> Finding:
-    low, high = int((pu < band[0]).sum()), int((pu > band[1]).sum())
-    text = (
-        f"lowest voltage {pu.min():.4f} pu at {pu.idxmin()}, highest {pu.max():.4f} pu "
-        f"at {pu.idxmax()}, with {load_kw:.6g} kW of load; {low} of {len(pu)} buses "
-        f"below {band[0]:g} pu, {high} above {band[1]:g} pu"
-    )
-    by_high = high > 0 and not low
-    at, worst = (pu.idxmax(), pu.max()) if by_high else (pu.idxmin(), pu.min())
-    cure = "check source voltage, taps and loads: no unit may act on a broken limit"
-    severity = "warning" if low or high else "note"
-    cure = cure if low or high else "none needed"
-    return Finding(severity, "base voltage", str(at), float(worst), text, cure, "pu")
-
-
-def _loading(kind: str, percent: pd.Series[float], percent_max: float) -> Finding:
-    over = int((percent > percent_max).sum())
-    text = (
-        f"highest {kind} loading {percent.max():.1f} % at {percent.idxmax()}; "
-        f"{over} of {len(percent)} above {percent_max:g} %"
-    )
-    cure = "check loads and rating: no unit may act on a broken limit"
-    return Finding(
-        "warning" if over else "note",
-        f"base {kind} loading",
-        str(percent.idxmax()),
-        float(percent.max()),
-        text,
-        cure if over else "none needed",
-        "%",
-    )
-
-
-def _solved(feeder: Feeder) -> tuple[Floats, Floats, list[str]]:
-    """Return voltages [pu], terminal currents [A], and feeders without a solution."""
-    pu = np.full(len(feeder.nodes), np.nan)
-    amps = np.full(len(feeder.terminals), np.nan)
-    failed = []
-    for feeder_id in feeder.nodes["feeder_id"].unique():
-        if feeder_id == "":
-            continue
-        try:
-            block = Block(feeder, feeder_id)
-        except RuntimeError:  # a singular admittance
-            failed.append(str(feeder_id))
-            continue
-        solution = block.solve(_filed_state(feeder, block), np.zeros(1, dtype=np.int64))
-        if not solution.converged[0]:
-            failed.append(str(feeder_id))
-            continue
-        pu[block.nodes] = np.abs(solution.v[:, 0])
-        amps[block.terminals] = np.abs(block.currents(solution.v)[:, 0])
-    return pu, amps * feeder.terminals["base_a"].to_numpy(dtype=float), failed
-
-
-def _filed_state(feeder: Feeder, block: Block) -> States:
-    """Return the one state with every port at its value in the file."""
-    ports = feeder.ports.iloc[block.ports]
-    return States(
-        p_shapes=np.ones((1, 1)),
-        q_shapes=np.ones((1, 1)),
-        shape_of_port=np.zeros(len(ports), dtype=np.int64),
-        p_scale=ports["p_kw"].to_numpy(dtype=float) / feeder.base_kva,
-        q_scale=ports["q_kvar"].to_numpy(dtype=float) / feeder.base_kva,
-        spread=np.zeros(len(ports)),
-        tan_phi=0.0,
-    )
+    yield from against_engine(source, feeder.nodes, solved(feeder)[0])

@@ -335,6 +335,23 @@ class Finding(NamedTuple):
     unit: str = COUNT
 
 
+def first_of(labels: list[Any]) -> str:
+    """
+    Return the first three of some labels.
+
+    Parameters
+    ----------
+    labels : list
+        Names.
+
+    Returns
+    -------
+    str
+        With commas.
+    """
+    return ", ".join(str(label) for label in labels[:3])
+
+
 def flag(
     check: str,
     rows: pd.DataFrame,

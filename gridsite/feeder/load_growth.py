@@ -20,7 +20,6 @@ from gridsite.units import reactive_kvar
 from gridsite.untrusted import read_table
 
 if TYPE_CHECKING:
-
     from gridsite.feeder.model import Feeder
     from gridsite.feeder.profiles import Profiles
 

@@ -19,11 +19,7 @@ FIRST_STEP = pd.Timestamp("2023-01-01", tz="UTC")
 HOURS = 8760
 
 
-def filed_profiles(
-    circuit: Any,  # noqa: ANN401
-    ports: pd.DataFrame,
-    notes: list[str],
-) -> Profiles | None:
+def filed_profiles(circuit: Any, ports: pd.DataFrame) -> Profiles | None:  # noqa: ANN401
     """
     Return what shapes make of loads and generators, as OpenDSS's yearly run has it.
 
@@ -34,8 +30,6 @@ def filed_profiles(
     ports : pandas.DataFrame
         As from `gridsite.feeder.opendss_ports.filed_ports`; ``profile`` names shapes.
         Powers of shapes with ``useactual`` are theirs, whatever the load has.
-    notes : list of str
-        What was assumed is added here.
 
     Returns
     -------
@@ -64,7 +58,7 @@ def filed_profiles(
     order = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     years = [_powers(shapes, *key, n_step=n_step, hours=hours) for key in order]
     follows = names[names.ne("")]
-    notes.append(
+    note = (
         f"{len(follows)} of {len(names)} port(s) follow {follows.nunique()} load "
         "shape(s); OpenDSS years have no calendar: taken as 2023, UTC, for "
         f"the {n_step} steps of the longest shape; shorter ones repeat"
@@ -78,6 +72,7 @@ def filed_profiles(
         shape_of_port=np.array([order[key] for key in keys]),
         p_scale_kw=np.where(watts, used["p_part"], used["year_kw"]).astype(float),
         q_scale_kvar=np.where(own_q, used["q_part"], used["year_kvar"]).astype(float),
+        notes=(note,),
     )
 
 

@@ -62,6 +62,8 @@ class Profiles:
         Ports whose load is estimated, or filled at some step.
     findings : pandas.DataFrame, optional
         What was found in the meters behind it (`gridsite.feeder.meters`).
+    notes : tuple of str
+        What its reader assumed, in words.
 
     Raises
     ------
@@ -92,6 +94,7 @@ class Profiles:
     source_factor: NDArray[np.complex128] | None = None
     assumed: frozenset[str] = frozenset()
     findings: pd.DataFrame | None = None
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_time(self.time)

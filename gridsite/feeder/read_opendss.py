@@ -111,7 +111,7 @@ def read_opendss(master: str | Path, *, crs: str | None = None) -> Feeder:
     every["feeder_id"] = ""
     every.loc[live, "feeder_id"] = _feeder_ids(y, sources, solved.name)
     filed = filed_ports(circuit, nodes, notes)
-    profiles = filed_profiles(circuit, filed, notes)
+    profiles = filed_profiles(circuit, filed)
     filed = filed.drop(columns=YEAR)
     controls = filed_controls(
         circuit,

@@ -163,7 +163,7 @@ class GridCase:
         silent = ~ports.index.isin(loads.port_ids) & (ports["p_kw"] <= 0.0)
         silent &= ports["kind"] == "generation"  # what draws power is not off
         #: what the reader and this case assumed, in words
-        self.notes = feeder.notes
+        self.notes = (*feeder.notes, *loads.notes)
         if silent.any():
             self.notes += (
                 f"{int(silent.sum())} generator(s) without a profile are switched off",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gridsite.errors import ConfigError
+from gridsite.feeder.base_checks import voltage_limits
 from gridsite.hosting.norms import PRESETS, norm_of_country, norm_of_voltages
 
 if TYPE_CHECKING:
@@ -226,7 +227,7 @@ class Limits:
         numpy.ndarray, shape (n,)
             Of the band of each level. [pu]
         """
-        return self._band_of(voltage_kv, 0)
+        return self._band_of(voltage_kv, "min")
 
     def voltage_max_of(self, voltage_kv: ArrayLike) -> Floats:
         """
@@ -242,16 +243,11 @@ class Limits:
         numpy.ndarray, shape (n,)
             Of the band of each level. [pu]
         """
-        return self._band_of(voltage_kv, 1)
+        return self._band_of(voltage_kv, "max")
 
-    def _band_of(self, voltage_kv: ArrayLike, side: int) -> Floats:
-        bands = [band[1:] for band in self.voltage_bands]
-        ends = np.array([*bands, (self.voltage_min_pu, self.voltage_max_pu)])
-        levels = np.array([kv for kv, _, _ in self.voltage_bands], dtype=float)
-        # 20 kV stays in a band up to 20 kV whatever the rounding of its file
-        nominal = np.asarray(voltage_kv, dtype=float) * (1.0 - 1e-9)
-        out: Floats = ends[np.searchsorted(levels, nominal), side]
-        return out
+    def _band_of(self, voltage_kv: ArrayLike, end: str) -> Floats:
+        rest = (np.inf, self.voltage_min_pu, self.voltage_max_pu)
+        return voltage_limits(voltage_kv, (*self.voltage_bands, rest), end)
 
     def loading_max_of(self, kind: Sequence[str], voltage_kv: ArrayLike) -> Floats:
         """

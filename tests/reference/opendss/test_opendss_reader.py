@@ -11,11 +11,13 @@ import pytest
 import scipy.sparse.linalg as sl
 
 from gridsite.errors import ConfigError, FeederError
-from gridsite.feeder.load_parts import profiles_of_parts
+from gridsite.feeder.load_parts import profiles_of_parts, snapshot_profiles
 from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.states import block_states
+from gridsite.hosting.grid_case import GridCase
+from gridsite.hosting.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -198,7 +200,10 @@ def test_daily_shapes_become_profiles() -> None:
     p, _ = profiles.select(["legs.1", "across", "zip 1: zip"]).power_kw()
     assert p[:, 18] == pytest.approx([2.2, 3.0, 9.0 * 1.1 * 0.3])
     assert p[:, 0] == pytest.approx([0.66, 3.0, 9.0 * 1.1 * 0.3 * 0.3])
-    assert any("no calendar" in note for note in feeder.notes)
+    own = GridCase(feeder, profiles, Limits())
+    other = GridCase(feeder, snapshot_profiles(feeder), Limits())
+    told = [sum("no calendar" in n for n in case.notes) for case in (own, other)]
+    assert told == [1, 0]  # nothing of shapes where a run does not follow them
 
 
 SHAPED = """clear

@@ -19,6 +19,8 @@ from pandapower.toolbox import nets_equal
 from gridsite.errors import ConfigError
 from gridsite.feeder.checks import check_feeder
 from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
+from gridsite.hosting.limits import Limits
+from gridsite.rating_case import checked_feeder
 
 LON, LAT, STEP_M, KM_PER_DEGREE = 7.88, 48.45, 50.0, 111.2
 NOTES = {"base line loading", "base transformer loading", "base voltage"}
@@ -481,6 +483,35 @@ def test_limits_turn_notes_of_the_base_case_into_warnings(band, check, count):
     assert found.loc[check, "severity"] == "warning"
     assert count in found.loc[check, "message"]
     assert found.loc[check, "cure"] != "none needed"
+
+
+def test_each_nominal_voltage_is_held_against_its_own_band():
+    net = pp.create_empty_network()
+    pp.create_buses(net, 2, 20.0, name=["head", "mv"])
+    pp.create_bus(net, 0.4, name="lv")
+    pp.create_ext_grid(net, 0, vm_pu=0.955)
+    pp.create_line_from_parameters(net, 0, 1, 1.0, 2.0, 2.0, 0.0, 0.4, name="line")
+    pp.create_transformer(net, 1, 2, "0.63 MVA 20/0.4 kV", name="transformer")
+    pp.create_load(net, 1, 4.0, name="mill")
+    pp.create_load(net, 2, 0.1, name="house")
+    bands = ((1.0, 0.90, 1.10),)  # above 1 kV 0.95 to 1.02
+    limits = Limits(voltage_min_pu=0.95, voltage_max_pu=1.02, voltage_bands=bands)
+    for model in (net, read_feeder(net)):
+        found = check_feeder(
+            model, voltage_min_pu=0.95, voltage_max_pu=1.02, voltage_bands=bands
+        ).set_index("check")
+        row = found.loc["base voltage"]
+        assert (row["severity"], row["element"]) == ("warning", "mv")
+        assert 0.93 < row["value"] < 0.95
+        assert "1 of 2 buses below 0.9 pu at 0.4 kV, 0.95 pu at 20 kV" in row["message"]
+    told = checked_feeder(read_feeder(net), limits).set_index("check")
+    assert told.loc["base voltage", "severity"] == "warning"
+    pp.create_ext_grid(net, 2, vm_pu=1.05)
+    net.ext_grid.loc[0, "vm_pu"] = 1.05
+    found = check_feeder(
+        net, voltage_min_pu=0.95, voltage_max_pu=1.02, voltage_bands=bands
+    ).set_index("check")
+    assert found.loc["source voltage", "element"] == "head"
 
 
 def test_too_high_a_voltage_names_the_highest_bus():
