@@ -16,6 +16,7 @@ from pandas.testing import assert_frame_equal
 from gridsite import Study, hosting_capacity, run_study
 from gridsite.errors import ConfigError, DataError, SolveError
 from gridsite.report import Results, read_results, write_results
+from gridsite.study import plans
 
 ROOT = Path(__file__).parents[1]
 ALONE = ("[solve]", "[solve]\ncompare = false")
@@ -282,6 +283,19 @@ class TestComparison:
 
     def test_is_left_out_on_request(self, broken):
         assert broken.results.comparison["strategy"].tolist() == ["hybrid"]
+
+    def test_is_searched_for_no_longer_than_its_own_limit(self, run, monkeypatch):
+        asked, real = [], plans.solve
+
+        def solve(problem, **options):
+            asked.append(options["time_limit_s"])
+            return real(problem, **options)
+
+        monkeypatch.setattr(plans, "solve", solve)
+        own = "time_limit_s = 30.0"
+        run((own, f"{own}\ncompare_time_limit_s = 20.0"))
+        assert asked[0] == 30.0
+        assert set(asked[1:]) == {20.0}
 
 
 class TestRepeating:

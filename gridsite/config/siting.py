@@ -261,9 +261,10 @@ class PeriodsSection(Section):
 
 
 class SolveSection(Section):
-    """When the solver may stop."""
+    """When the solver may stop, for the plan and for strategies beside it."""
 
     gap: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.01
     time_limit_s: Positive = 60.0
     max_rounds: Annotated[int, Field(ge=1)] = 10
     compare: bool = True
+    compare_time_limit_s: Positive = 60.0

@@ -80,6 +80,8 @@ def _compare(
     progress: Callable[[str], None],
 ) -> Verified | None:
     """Solve one strategy, with demand unserved only where it must be."""
+    limit = min(section.time_limit_s, section.compare_time_limit_s)
+    section = section.model_copy(update={"time_limit_s": limit})
     try:
         return _solve(section, grids, problem, progress)
     except InfeasibleError:
