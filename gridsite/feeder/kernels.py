@@ -44,7 +44,7 @@ def threads_worth(values: int) -> Iterator[None]:
         nb.set_num_threads(before)
 
 
-@nb.njit(cache=True, inline="always")
+@nb.njit(cache=True, forceinline=True)
 def _add_up(source, drive, step, first, size, re, im):
     """Start sums with the part that sources contribute."""
     re[:size], im[:size] = 0.0, 0.0

@@ -18,7 +18,7 @@ _LANES = 32
 _DIVERGED_PU = 0.5
 
 
-@nb.njit(inline="always")
+@nb.njit(forceinline=True)
 def _follow(square, exponent):  # pragma: no cover
     """Return u^exponent from the square of u."""
     if exponent == 0.0:
@@ -32,7 +32,7 @@ def _follow(square, exponent):  # pragma: no cover
     return square ** (0.5 * exponent)
 
 
-@nb.njit(inline="always", fastmath={"contract"})
+@nb.njit(forceinline=True, fastmath={"contract"})
 def _fill_power(  # pragma: no cover
     branches, loads, model_of, step, added_port, added, power, own
 ):
@@ -61,7 +61,7 @@ def _fill_power(  # pragma: no cover
             power[k, _LANES + s] += tan_phi * extra
 
 
-@nb.njit(inline="always", error_model="numpy", fastmath={"contract"})
+@nb.njit(forceinline=True, error_model="numpy", fastmath={"contract"})
 def _forward(  # pragma: no cover
     lower, branches, models, power, own, done, v, x
 ):
@@ -110,7 +110,7 @@ def _forward(  # pragma: no cover
                 x[i, _LANES + s] -= a * im + b * re
 
 
-@nb.njit(inline="always", fastmath={"contract"})
+@nb.njit(forceinline=True, fastmath={"contract"})
 def _source(a, b, f, row):  # pragma: no cover
     """Fill a row with the current that sources drive into its node."""
     if a == 0.0 and b == 0.0:
@@ -121,7 +121,7 @@ def _source(a, b, f, row):  # pragma: no cover
         row[_LANES + s] = a * f[_LANES + s] + b * f[s]
 
 
-@nb.njit(inline="always", fastmath={"contract"})
+@nb.njit(forceinline=True, fastmath={"contract"})
 def _backward(  # pragma: no cover
     upper, diagonal, source, f, keep, change, v, x
 ):
@@ -151,7 +151,7 @@ def _backward(  # pragma: no cover
         _source(src_r[j], src_i[j], f, x[j])
 
 
-@nb.njit(inline="always", fastmath={"contract"})
+@nb.njit(forceinline=True, fastmath={"contract"})
 def _mismatch(admittance, col_of, v, x, most):  # pragma: no cover
     """Fill the square of the largest power mismatch; x is the current of all loads."""
     yp, yi, yr, ym = admittance

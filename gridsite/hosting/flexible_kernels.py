@@ -43,7 +43,7 @@ def energy_ratings(headroom: Headroom, share: float) -> Floats:  # pragma: no co
     return out
 
 
-@nb.njit(cache=True, inline="always")
+@nb.njit(cache=True, forceinline=True)
 def _serve(
     headroom: float,
     rating: float,

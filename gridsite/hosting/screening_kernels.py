@@ -19,7 +19,7 @@ _CONTRACTION = 0.9
 _WIDTH = 256
 
 
-@nb.njit(cache=True, inline="always")
+@nb.njit(cache=True, forceinline=True)
 def _largest_change(push, kappa):
     """Solve X = (push + kappa X) / (1 - X) for its lower root; NaN if it has none."""
     room = (1.0 - kappa) ** 2 - 4.0 * push
