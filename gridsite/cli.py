@@ -28,7 +28,8 @@ from gridsite.cli_hosting import (
     hosting,
 )
 from gridsite.cli_inputs import demand, meters, roofs
-from gridsite.cli_options import limits_of, meter_options, progress, user_options
+from gridsite.cli_options import limits_of, meter_options, user_options
+from gridsite.cli_progress import progress
 from gridsite.errors import ConfigError, GridsiteError
 
 app = typer.Typer(

@@ -19,11 +19,11 @@ from gridsite.cli_options import (
     criteria_of,
     limits_of,
     meter_options,
-    progress,
     shares_of,
     tap_control,
     together_choice,
 )
+from gridsite.cli_progress import progress
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder.")]
 Overwrite = Annotated[

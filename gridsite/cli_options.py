@@ -6,13 +6,12 @@ Heavy imports stand inside the functions.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gridsite.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from gridsite.feeder.meter_options import MeterOptions
@@ -342,25 +341,3 @@ def shares_of(text: str | None) -> list[float]:
     except ValueError as error:
         msg = f"--levels {text!r}: give shares such as 0.9,0.8"
         raise ConfigError(msg) from error
-
-
-@contextmanager
-def progress() -> Iterator[Callable[[float, str], None]]:
-    """
-    Show a progress bar on standard error.
-
-    Yields
-    ------
-    callable
-        Takes the share done and a text.
-    """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
-
-        def tell(share: float, text: str) -> None:
-            bar.update(task, completed=share, description=text)
-
-        yield tell

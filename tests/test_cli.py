@@ -414,6 +414,20 @@ class TestCheck:
 
 
 class TestHosting:
+    def test_piped_progress_is_lines_beside_the_result(
+        self, call, net_file, tmp_path, monkeypatch
+    ):
+        _, quiet, none = call("hosting", net_file, "--out", tmp_path / "out")
+        assert none == ""
+        monkeypatch.setattr("gridsite.cli_progress.SILENT_S", 0.0)
+        options = ("--out", tmp_path / "out", "--overwrite")
+        code, out, err = call("hosting", net_file, *options)
+        assert (code, out) == (0, quiet)
+        lines = err.splitlines()
+        assert all(line.startswith("progress: ") for line in lines)
+        assert "reading the feeder" in lines[0]
+        assert "hosting capacity" in lines[1]
+
     def test_snapshot(self, call, net_file, tmp_path):
         code, out, err = call("hosting", net_file, "--out", tmp_path / "out")
         assert code == 0, err
