@@ -28,9 +28,17 @@ from gridsite.cli_hosting import (
     hosting,
 )
 from gridsite.cli_inputs import demand, meters, roofs
-from gridsite.cli_options import limits_of, meter_options, user_options
+from gridsite.cli_options import (
+    limits_of,
+    meter_options,
+    say_assumptions,
+    user_options,
+)
 from gridsite.cli_progress import progress
 from gridsite.errors import ConfigError, GridsiteError
+
+#: Of the feeders of a fleet, which may assume much.
+_ASSUMPTIONS_SHOWN = 10
 
 app = typer.Typer(
     help="Decide where building-mounted compute goes on a distribution grid.",
@@ -188,6 +196,8 @@ def fleet(
     overwrite: Overwrite = False,  # noqa: FBT002
 ) -> None:
     """Run a study file on many feeders; a run that was killed goes on."""
+    import json
+
     from rich.console import Console
 
     from gridsite.errors import DataError
@@ -207,6 +217,8 @@ def fleet(
     counts = table["status"].value_counts().sort_index()
     text = ", ".join(f"{count} {status}" for status, count in counts.items())
     Console().print(f"{len(table)} feeders: {text}; tables: {out}", soft_wrap=True)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    say_assumptions(summary, most=_ASSUMPTIONS_SHOWN)
     failed = table[table["reason"] != ""]
     if len(failed):
         first = f"{failed['source'].iloc[0]}: {failed['reason'].iloc[0]}"

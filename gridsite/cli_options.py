@@ -341,3 +341,27 @@ def shares_of(text: str | None) -> list[float]:
     except ValueError as error:
         msg = f"--levels {text!r}: give shares such as 0.9,0.8"
         raise ConfigError(msg) from error
+
+
+def say_assumptions(summary: dict[str, Any], *, most: int | None = None) -> None:
+    """
+    Print what a run assumed, one line each.
+
+    Parameters
+    ----------
+    summary : dict
+        Content of ``summary.json``.
+    most : int, optional
+        How many are printed; all without it.
+    """
+    from rich.console import Console
+
+    from gridsite.report.page import texts
+    from gridsite.report.tables import plain_text
+
+    console, told = Console(), texts(summary, "assumptions")
+    for text in told[:most]:
+        console.print(plain_text(f"assumption: {text}"), soft_wrap=True)
+    left = len(told[most:]) if most is not None else 0
+    if left:
+        console.print(f"{left} more assumptions: summary.json", soft_wrap=True)
