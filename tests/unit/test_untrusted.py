@@ -293,7 +293,7 @@ def test_control_characters_reach_no_terminal(monkeypatch, capsys):
     hostile = "bus \x1b[2J\x1b]8;;http://x\x07\u202e\x9b31m"
     assert printable(hostile).isprintable()
 
-    def fails():
+    def fails(**_):
         msg = f"{hostile}: bad\nnews"
         raise DataError(msg)
 
