@@ -11,7 +11,7 @@ import sys
 from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -28,8 +28,17 @@ from gridsite.cli_hosting import (
     hosting,
 )
 from gridsite.cli_inputs import demand, meters, roofs
-from gridsite.cli_options import limits_of, meter_options, progress, user_options
+from gridsite.cli_options import (
+    limits_of,
+    meter_options,
+    say_assumptions,
+    user_options,
+)
+from gridsite.cli_progress import progress
 from gridsite.errors import ConfigError, GridsiteError
+
+#: Of the feeders of a fleet, which may assume much.
+_ASSUMPTIONS_SHOWN = 10
 
 app = typer.Typer(
     help="Decide where building-mounted compute goes on a distribution grid.",
@@ -187,6 +196,8 @@ def fleet(
     overwrite: Overwrite = False,  # noqa: FBT002
 ) -> None:
     """Run a study file on many feeders; a run that was killed goes on."""
+    import json
+
     from rich.console import Console
 
     from gridsite.errors import DataError
@@ -206,6 +217,8 @@ def fleet(
     counts = table["status"].value_counts().sort_index()
     text = ", ".join(f"{count} {status}" for status, count in counts.items())
     Console().print(f"{len(table)} feeders: {text}; tables: {out}", soft_wrap=True)
+    summary = json.loads((out / "summary.json").read_text(encoding="utf-8"))
+    say_assumptions(summary, most=_ASSUMPTIONS_SHOWN)
     failed = table[table["reason"] != ""]
     if len(failed):
         first = f"{failed['source'].iloc[0]}: {failed['reason'].iloc[0]}"
@@ -332,13 +345,29 @@ def _run(path: Path, out: Path, *, overwrite: bool) -> None:
 def main() -> None:
     """Run the command; an error is one line and an exit code."""
     try:
-        app()
+        code = app(standalone_mode=False)  # which would tell options its own way
     except GridsiteError as error:
-        from gridsite.untrusted import printable
-
-        line = printable(" ".join(str(error).split()))
-        print(f"gridsite: {line}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _stop(str(error), error.exit_code)
     except OSError as error:
-        print(f"gridsite: {error}; check the path and its rights", file=sys.stderr)
-        sys.exit(ConfigError.exit_code)
+        _stop(f"{error}; check the path and its rights", ConfigError.exit_code)
+    except typer.Abort:  # Ctrl-C
+        _stop("stopped", 130)
+    except Exception as error:
+        if not hasattr(error, "format_message"):  # of no option
+            raise
+        if len(sys.argv) < 2:  # its message is the help
+            print(error.format_message(), file=sys.stderr)
+            sys.exit(ConfigError.exit_code)
+        known = getattr(getattr(error, "ctx", None), "command_path", "gridsite")
+        text = error.format_message().strip().rstrip(".")
+        _stop(f"{text}; see {known} --help", ConfigError.exit_code)
+    else:
+        sys.exit(code)
+
+
+def _stop(text: str, code: int) -> NoReturn:
+    """Say what is wrong in one line, and leave."""
+    from gridsite.untrusted import printable
+
+    print(f"gridsite: {printable(' '.join(text.split()))}", file=sys.stderr)
+    sys.exit(code)

@@ -19,11 +19,12 @@ from gridsite.cli_options import (
     criteria_of,
     limits_of,
     meter_options,
-    progress,
+    say_assumptions,
     shares_of,
     tap_control,
     together_choice,
 )
+from gridsite.cli_progress import progress
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder.")]
 Overwrite = Annotated[
@@ -284,7 +285,7 @@ def hosting(
     from gridsite.rating_case import AmbientChoice, LoadChoice
     from gridsite.report import hosting_table, together_tables, write_results
     from gridsite.report.export import check_folder
-    from gridsite.report.page import texts, warnings
+    from gridsite.report.page import warnings
     from gridsite.report.tables import plain_text
 
     own = {
@@ -363,8 +364,7 @@ def hosting(
         folder = write_results(results, out, overwrite=overwrite)
     for table in (hosting_table(results), *together_tables(results)):
         Console().print(table)
-    for text in texts(results.summary, "assumptions"):
-        Console().print(plain_text(f"assumption: {text}"), soft_wrap=True)
+    say_assumptions(results.summary)
     for text in warnings(results):
         Console().print(plain_text(f"WARNING: {text}"), style="bold red")
     Console().print(f"map: {folder / 'map.html'}", soft_wrap=True)

@@ -6,13 +6,12 @@ Heavy imports stand inside the functions.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gridsite.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from gridsite.feeder.meter_options import MeterOptions
@@ -344,23 +343,25 @@ def shares_of(text: str | None) -> list[float]:
         raise ConfigError(msg) from error
 
 
-@contextmanager
-def progress() -> Iterator[Callable[[float, str], None]]:
+def say_assumptions(summary: dict[str, Any], *, most: int | None = None) -> None:
     """
-    Show a progress bar on standard error.
+    Print what a run assumed, one line each.
 
-    Yields
-    ------
-    callable
-        Takes the share done and a text.
+    Parameters
+    ----------
+    summary : dict
+        Content of ``summary.json``.
+    most : int, optional
+        How many are printed; all without it.
     """
     from rich.console import Console
-    from rich.progress import Progress
 
-    with Progress(console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("starting", total=1.0)
+    from gridsite.report.page import texts
+    from gridsite.report.tables import plain_text
 
-        def tell(share: float, text: str) -> None:
-            bar.update(task, completed=share, description=text)
-
-        yield tell
+    console, told = Console(), texts(summary, "assumptions")
+    for text in told[:most]:
+        console.print(plain_text(f"assumption: {text}"), soft_wrap=True)
+    left = len(told[most:]) if most is not None else 0
+    if left:
+        console.print(f"{left} more assumptions: summary.json", soft_wrap=True)

@@ -35,6 +35,7 @@ from gridsite.fleet_sources import find_sources
 from gridsite.rating import rate_feeder
 from gridsite.results import versions
 from gridsite.study import Study, run_study
+from gridsite.study.loads import given_power_factor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -205,24 +206,40 @@ def _run_feeder(config: AnyConfig, folder: Path, source: str) -> Outcome:
     return replace(outcome, seconds=round(time.perf_counter() - began, 2))
 
 
-def _rate(config: FleetConfig, folder: Path, source: str) -> Results:
-    """Rate one feeder as the verb ``hosting`` does."""
+@dataclass(frozen=True, kw_only=True)
+class _Loads:
+    """What customers draw today (`gridsite.rating_case.GivenLoads`)."""
 
-    def loads(feeder: Feeder) -> Profiles:
-        profiles = config.profiles
+    config: FleetConfig
+    folder: Path
+
+    @property
+    def given_power_factor(self) -> float | None:
+        """Of customers whose active power alone is given."""
+        return given_power_factor(self.config.profiles)
+
+    def __call__(self, feeder: Feeder) -> Profiles:
+        """Return loads of the study file, else of the feeder; `rate_feeder` grows."""
+        profiles = self.config.profiles
+        changes: dict[str, object] = {"growth_factor": 1.0}
         named = {"file", "shapes", "snapshot"} & profiles.model_fields_set
         if feeder.profiles is None and not named:
-            profiles = profiles.model_copy(update={"snapshot": True})
-        chosen = config.model_copy(update={"profiles": profiles})
-        return _study(chosen, folder).loads(feeder)
+            changes["snapshot"] = True
+        profiles = profiles.model_copy(update=changes)
+        chosen = self.config.model_copy(update={"profiles": profiles})
+        return _study(chosen, self.folder).loads(feeder)
 
+
+def _rate(config: FleetConfig, folder: Path, source: str) -> Results:
+    """Rate one feeder as the verb ``hosting`` does."""
     study, own = _study(config, folder), config.feeder
     ratings = None if own.ratings is None else read_ratings(study.path(own.ratings))
     return rate_feeder(
         source,
-        choose_loads=loads,
+        choose_loads=_Loads(config=config, folder=folder),
         limits=study.limits,
         power_factor=config.fleet.power_factor,
+        growth=config.profiles.growth_factor,
         committed=study.committed(),
         committed_power_factor=config.committed.power_factor,
         ratings=ratings,

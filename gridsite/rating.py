@@ -31,7 +31,13 @@ from gridsite.hosting.phases import (
     phase_capacity,
     unit_connections,
 )
-from gridsite.rating_case import AmbientChoice, LoadChoice, _is_name, feeder_case
+from gridsite.rating_case import (
+    AmbientChoice,
+    GivenLoads,
+    LoadChoice,
+    _is_name,
+    feeder_case,
+)
 from gridsite.rating_together import TogetherChoice, rate_together
 from gridsite.report import Results
 from gridsite.results import (
@@ -95,7 +101,8 @@ def rate_feeder(
     source : str or pathlib.Path
         As for ``read_feeder``.
     choose_loads : callable
-        Takes the feeder, returns what its customers draw.
+        Takes the feeder, returns what its customers draw; what a `LoadChoice`, or
+        another of `GivenLoads`, assumes of them is told.
     limits : Limits or callable
         The limits; or takes the feeder and returns them.
     power_factor : float, default 0.98
@@ -202,7 +209,9 @@ def rate_feeder(
             grid,
             serviced=service_a is not None,
             growth=growth,
-            load_power_factor=_power_factor(choose_loads),
+            load_power_factor=choose_loads.given_power_factor
+            if isinstance(choose_loads, GivenLoads)
+            else None,
         ),
         "generated": [],
         "seconds": round(time.perf_counter() - began, 2),
@@ -259,13 +268,6 @@ def rate_feeder(
             },
         },
     )
-
-
-def _power_factor(choose_loads: Callable[[Feeder], Profiles]) -> float | None:
-    """Return that of loads whose active power alone is given."""
-    if isinstance(choose_loads, LoadChoice) and choose_loads.profiles is not None:
-        return choose_loads.power_factor
-    return None
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:

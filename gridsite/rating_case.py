@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import pandas as pd
 
@@ -39,6 +39,26 @@ if TYPE_CHECKING:
     from gridsite.feeder.profiles import Profiles
 
 
+@runtime_checkable
+class GivenLoads(Protocol):
+    """
+    Choose the loads of a feeder, and tell what is assumed of them; call it with that.
+
+    Attributes
+    ----------
+    given_power_factor : float or None
+        Of customers whose active power alone is given; None where the feeder file
+        gives reactive power too. [-]
+    """
+
+    @property
+    def given_power_factor(self) -> float | None:
+        """Of customers whose active power alone is given."""
+
+    def __call__(self, feeder: Feeder) -> Profiles:
+        """Return what the loads of a feeder draw."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class LoadChoice:
     """
@@ -64,6 +84,18 @@ class LoadChoice:
     meters: MeterOptions | None = None
     generation: str = "profile"
     power_factor: float = LOAD_POWER_FACTOR
+
+    @property
+    def given_power_factor(self) -> float | None:
+        """
+        Return the power factor of customers whose active power alone is given.
+
+        Returns
+        -------
+        float or None
+            That of the loads of a file; None without one. [-]
+        """
+        return None if self.profiles is None else self.power_factor
 
     def __call__(self, feeder: Feeder) -> Profiles:
         """Return what the loads of a feeder draw."""

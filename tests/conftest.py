@@ -240,6 +240,8 @@ def write_study(
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Return a function that runs the command here: exit code, output, errors."""
+    # no progress among the errors, however slow the machine
+    monkeypatch.setattr("gridsite.cli_progress.SILENT_S", float("inf"))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["gridsite", *map(str, arguments)])

@@ -81,6 +81,27 @@ class TestHelp:
             assert cli.demo_study(place).parent.name == place
         assert cli.demo_study() == cli.demo_study(cli.Place.schutterwald)
 
+    @pytest.mark.parametrize(
+        ("arguments", "words"),
+        [
+            (["hosting"], ["feeder", "see gridsite hosting --help"]),
+            (["hosting", "x", "--growth", "abc", "--out", "o"], ["--growth"]),
+            (["hosting", "x", "--bogus", "1", "--out", "o"], ["--bogus"]),
+            (["hosting", "x", "--ica", "2026-13-01", "--out", "o"], ["2026-13-01"]),
+            (["demo", "--place", "x\ny"], ["bubenec", "see gridsite demo --help"]),
+            (["nosuch"], ["nosuch", "see gridsite --help"]),
+        ],
+    )
+    def test_what_is_no_option_is_told_in_one_line(self, call, arguments, words):
+        result = call(*arguments)
+        refused(result, 2, *words)
+        assert result[1] == ""
+
+    def test_without_a_verb_there_is_help(self, call):
+        code, out, err = call()
+        assert (code, out) == (2, "")
+        assert "Commands:" in err
+
     def test_an_unknown_place_is_refused_with_the_known(self, call):
         code, _, err = call("demo", "--place", "atlantis")
         assert code == 2
@@ -414,6 +435,20 @@ class TestCheck:
 
 
 class TestHosting:
+    def test_piped_progress_is_lines_beside_the_result(
+        self, call, net_file, tmp_path, monkeypatch
+    ):
+        _, quiet, none = call("hosting", net_file, "--out", tmp_path / "out")
+        assert none == ""
+        monkeypatch.setattr("gridsite.cli_progress.SILENT_S", 0.0)
+        options = ("--out", tmp_path / "out", "--overwrite")
+        code, out, err = call("hosting", net_file, *options)
+        assert (code, out) == (0, quiet)
+        lines = err.splitlines()
+        assert all(line.startswith("progress: ") for line in lines)
+        assert "reading the feeder" in lines[0]
+        assert "hosting capacity" in lines[1]
+
     def test_snapshot(self, call, net_file, tmp_path):
         code, out, err = call("hosting", net_file, "--out", tmp_path / "out")
         assert code == 0, err

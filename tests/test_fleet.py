@@ -23,6 +23,7 @@ from pandas.testing import assert_frame_equal
 from gridsite import Study, cli, fleet, run_study
 from gridsite.config import read_fleet_config
 from gridsite.errors import ConfigError
+from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.fleet import Cluster, run_fleet
 from gridsite.fleet_sources import find_sources
 from gridsite.rating import rate_feeder
@@ -154,6 +155,8 @@ def serial(monkeypatch):
 @pytest.fixture
 def call(monkeypatch, capsys):
     """Return a function that runs the command here: exit code, output, errors."""
+    # no progress among the errors, however slow the machine
+    monkeypatch.setattr("gridsite.cli_progress.SILENT_S", float("inf"))
 
     def run(*arguments):
         monkeypatch.setattr(sys, "argv", ["gridsite", "fleet", *map(str, arguments)])
@@ -186,6 +189,44 @@ class TestTables:
             assert row.buildings == len(alone) > 5
             assert row.firm_kw_sum_of_singles == pytest.approx(alone["firm_kw"].sum())
             assert row.status_ok == (alone["firm_status"] == "ok").sum()
+
+    @pytest.mark.usefixtures("serial")
+    @pytest.mark.parametrize("given", ["file", "shapes", "snapshot"])
+    def test_assumptions_on_the_loads_are_told_as_by_hosting(
+        self, call, tmp_path, given
+    ):
+        text = '[fleet]\nfeeders = ["grids"]\n[profiles]\ngrowth_factor = 1.25\n'
+        text += {
+            "file": 'file = "loads.csv"\npower_factor = 0.9\n',
+            "shapes": 'shapes = "shapes.parquet"\nannual_kwh = 4e3\n',
+            "snapshot": "snapshot = true\n",
+        }[given]
+        path = write_fleet(tmp_path, "a.json", text=text)
+        ports = read_feeder(tmp_path / "grids" / "a.json").load_ports.index
+        year = pd.date_range("2025-01-01", periods=8760, freq="h", tz="UTC")
+        year = year.rename("time")
+        loads = pd.DataFrame(1.0, index=year[:24], columns=ports)
+        loads.to_csv(tmp_path / "loads.csv")
+        pd.DataFrame({"house": 1.0}, index=year).to_parquet(tmp_path / "shapes.parquet")
+        code, out, err = call(path, "--out", tmp_path / "out")
+        assert code == 0, err
+        summary = json.loads((tmp_path / "out" / "summary.json").read_text("utf-8"))
+        told = [t for t in summary["assumptions"] if t.startswith("customers draw")]
+        factor = {"file": "0.9", "shapes": "0.95"}.get(given)
+        words = f"customers draw reactive power at a power factor of {factor}, lagging"
+        assert [t for t in told if t.startswith(words)] == told[:-1]
+        assert len(told) == (1 if given == "snapshot" else 2)
+        assert told[-1] == "customers draw 1.25 times what their profiles say"
+        assert all(f"assumption: {t}" in out for t in summary["assumptions"])
+        if given == "file":
+            study = Study(config=read_fleet_config(path), folder=tmp_path)
+            alone = rate_feeder(
+                tmp_path / "grids" / "a.json",
+                choose_loads=study.loads,
+                limits=study.limits(),
+            ).hosting
+            own = pd.read_parquet(tmp_path / "out" / "hosting").drop(columns="feeder")
+            assert_frame_equal(own, alone, check_dtype=False)
 
     @pytest.mark.usefixtures("serial")
     def test_options_of_the_rating_are_passed_on(self, tmp_path):

@@ -3,7 +3,7 @@ Roofs: read, clean, measure.
 
 A roof is a polygon on the ground plan. Everything that is left out of a layer is
 counted in ``attrs["report"]`` and logged; everything that cannot be trusted (no
-CRS, labels that stand twice, points instead of footprints) is refused.
+CRS, labels that stand twice, no outline among points and lines) is refused.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def read_buildings(
     """
     Read building footprints, repair them and measure their roofs.
 
-    Geometry is made valid and two-dimensional; rows without geometry, duplicates
+    Geometry is made valid and two-dimensional; rows without geometry, rows that are
+    no polygon (OpenStreetMap tags points and open lines as buildings too), duplicates
     (the same outline again, or one that shares ``SAME_SHARE`` of the area of both:
     the smallest ``building_id`` stays) and roofs below ``min_area_m2`` are dropped
     and counted.
@@ -60,7 +61,7 @@ def read_buildings(
     Parameters
     ----------
     source : path or geopandas.GeoDataFrame
-        Layer of polygons in any CRS but Web Mercator (see ``read_layer``).
+        Layer with polygons, in any CRS but Web Mercator (see ``read_layer``).
     layer : str, optional
         Layer to read where a file holds several.
     id_column : str, optional
@@ -83,8 +84,9 @@ def read_buildings(
     geopandas.GeoDataFrame
         Table ``buildings`` in EPSG:4326, in the order of the source, with its other
         columns behind; ``attrs["report"]`` counts the rows ``read``, ``no_geometry``,
-        ``repaired``, ``duplicates``, ``slivers`` and ``kept``; ``attrs["format"]``
-        names the source where its columns are known (`gridsite.places.footprints`).
+        ``no_polygon``, ``repaired``, ``duplicates``, ``slivers`` and ``kept``;
+        ``attrs["format"]`` names the source where its columns are known
+        (`gridsite.places.footprints`).
 
     Raises
     ------
@@ -94,8 +96,8 @@ def read_buildings(
         If the layer has no CRS, is in Web Mercator, lies outside the globe, or is
         too wide to be measured.
     DataError
-        If there are no footprints, other geometries than polygons, or labels that
-        are missing or stand twice.
+        If there are no footprints, geometries but no polygon among them, or labels
+        that are missing or stand twice.
 
     See Also
     --------
@@ -114,8 +116,10 @@ def read_buildings(
         raise ConfigError(msg)
     where = source_name(source)
     raw = read_layer(source, layer=layer)
-    _check_footprints(raw, where)
-    raw, known = with_known_columns(raw)
+    _check_measurable(raw, where)
+    outlines = _outlines(raw, where)
+    no_polygon = len(raw) - len(outlines)
+    raw, known = with_known_columns(outlines)
     table = raw.reset_index(drop=True)
     if id_column is None and "building_id" not in raw:
         table["building_id"] = raw.index.astype(str)
@@ -124,12 +128,14 @@ def read_buildings(
     table["access_network"] = _texts(
         table, access_column, "access_network", default_access, where
     )
-    result = _clean(table, where, min_area_m2)
+    result = _clean(table, where, min_area_m2, no_polygon=no_polygon)
     result.attrs["format"] = known
     return result
 
 
-def _clean(table: gpd.GeoDataFrame, where: str, min_area_m2: float) -> gpd.GeoDataFrame:
+def _clean(
+    table: gpd.GeoDataFrame, where: str, min_area_m2: float, *, no_polygon: int
+) -> gpd.GeoDataFrame:
     located = ~(table.geometry.isna() | table.geometry.is_empty)
     roofs = lonlat(table[located], where)
     broken = ~roofs.geometry.is_valid
@@ -143,8 +149,9 @@ def _clean(table: gpd.GeoDataFrame, where: str, min_area_m2: float) -> gpd.GeoDa
     kept = solid.assign(roof_area_m2=area_m2)[(area_m2 >= min_area_m2) & (area_m2 > 0)]
     report = {
         "source": where,
-        "read": len(table),
+        "read": len(table) + no_polygon,
         "no_geometry": int((~located).sum()),
+        "no_polygon": no_polygon,
         "repaired": int(broken.sum()),
         "duplicates": int(again.sum()),
         "slivers": int((~again).sum()) - len(kept),
@@ -163,7 +170,7 @@ def _clean(table: gpd.GeoDataFrame, where: str, min_area_m2: float) -> gpd.GeoDa
     return check_table("buildings", result)
 
 
-def _check_footprints(raw: gpd.GeoDataFrame, where: str) -> None:
+def _check_measurable(raw: gpd.GeoDataFrame, where: str) -> None:
     # Areas in Web Mercator are 2.3 times too large at 48 degrees north, and a layer
     # in it is more often mislabelled than meant.
     operation = raw.crs.coordinate_operation if raw.crs is not None else None
@@ -174,14 +181,20 @@ def _check_footprints(raw: gpd.GeoDataFrame, where: str) -> None:
             "correct the label with set_crs(..., allow_override=True)"
         )
         raise CRSError(msg)
-    kinds = raw.geometry.dropna().geom_type
-    other = kinds[~kinds.isin(["Polygon", "MultiPolygon"])].value_counts().to_dict()
-    if other:
-        msg = (
-            f"{where}: footprints must be polygons, found {other}; points and lines "
-            "have no roof area, so give the layer of outlines"
-        )
-        raise DataError(msg)
+
+
+def _outlines(raw: gpd.GeoDataFrame, where: str) -> gpd.GeoDataFrame:
+    # Rows without geometry stay: they are counted apart.
+    bare = raw.geometry.isna() | raw.geometry.is_empty
+    polygon = raw.geometry.geom_type.isin(["Polygon", "MultiPolygon"])
+    if polygon.any() or bare.all():
+        return raw[polygon | bare]
+    found = raw.geometry[~bare].geom_type.value_counts().to_dict()
+    msg = (
+        f"{where}: footprints must be polygons, found {found}; points and lines "
+        "have no roof area, so give the layer of outlines"
+    )
+    raise DataError(msg)
 
 
 def _texts(

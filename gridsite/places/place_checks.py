@@ -42,6 +42,11 @@ PLACE_CHECKS = {
         "rows have no geometry",
         "they are dropped: draw them, or take them out",
     ),
+    "no outlines": (
+        "warning",
+        "rows are points, lines or collections, no polygons, and are dropped",
+        "give outlines of these buildings if they matter",
+    ),
     "geometry broken": (
         "note",
         "outlines cross themselves or are not closed, and are repaired",
@@ -122,6 +127,7 @@ def check_roofs(
         report = roofs.attrs["report"]
         for name, key in {
             "geometry missing": "no_geometry",
+            "no outlines": "no_polygon",
             "geometry broken": "repaired",
             "roofs twice": "duplicates",
             "slivers": "slivers",

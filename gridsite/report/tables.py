@@ -172,17 +172,32 @@ def findings_table(findings: pd.DataFrame) -> Table:
     Returns
     -------
     rich.table.Table
-        One row per finding, in the order given.
+        One row per finding, in the order given: its message, with element, value
+        and cure below it, which fits a terminal of 80 columns.
     """
-    columns = ["severity", "element", "value", "message", "cure"]
+    columns = ["severity"]
     if "subject" in findings and (findings["subject"] != "feeder").any():
         columns = ["subject", *columns]
-    table = Table(*columns, title=f"{len(findings):,} findings")
+    table = Table(title=f"{len(findings):,} findings", show_lines=True)
+    for name in columns:
+        table.add_column(name, no_wrap=True)
+    table.add_column("finding", overflow="fold")
     for row in findings.to_dict("records"):
-        shown = row | {"value": value_text(row["value"], row.get("unit", ""))}
-        cells = [shown[name] for name in columns]
+        cells = [*(row[name] for name in columns), _finding_text(row)]
         table.add_row(*_texts(cells), style=_SEVERITY_STYLES.get(row["severity"], ""))
     return table
+
+
+def _finding_text(row: dict[Any, Any]) -> str:
+    """Return message, element, value and cure, a line each; empty ones are left out."""
+    lines = {
+        "": row["message"],
+        "element: ": row["element"],
+        "value: ": value_text(row["value"], row.get("unit", "")),
+        "cure: ": row["cure"],
+    }
+    texts = {name: str(text).replace("\n", " ") for name, text in lines.items()}
+    return "\n".join(f"{name}{text}" for name, text in texts.items() if text)
 
 
 def value_text(value: Any, unit: str = "") -> str:  # noqa: ANN401

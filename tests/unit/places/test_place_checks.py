@@ -2,6 +2,7 @@
 
 import geopandas as gpd
 import numpy as np
+import pandas as pd
 import pytest
 import shapely
 
@@ -42,9 +43,11 @@ def test_what_cleaning_does_to_roofs_is_counted():
     table.loc[1, "geometry"] = bow
     table.loc[2, "geometry"] = table.geometry[3]
     table.loc[4, "geometry"] = shapely.box(7.9, 48.46, 7.9 + METRE, 48.46 + METRE)
+    table = pd.concat([table, roofs(geometry=shapely.Point(7.9, 48.45)).head(1)])
     rows = by_check(check_roofs(table))
     for check, severity in {
         "geometry missing": "warning",
+        "no outlines": "warning",
         "geometry broken": "note",
         "roofs twice": "note",
         "slivers": "note",

@@ -84,14 +84,16 @@ def test_geometry_is_repaired_and_counted(layer):
 def test_rows_left_out_are_counted(layer, caplog):
     again = shapely.Polygon(HOUSE.exterior.coords[2:-1] + HOUSE.exterior.coords[:2])
     line = shapely.Polygon([(0, 0), (5, 5), (0, 0)])
-    shapes = [HOUSE, again.reverse(), shapely.box(20, 0, 22, 4.9), line, None]
+    sliver, point = shapely.box(20, 0, 22, 4.9), shapely.Point(1, 1)
+    shapes = [HOUSE, again.reverse(), sliver, line, None, point]
     with caplog.at_level("INFO"):
         result = read_buildings(layer(shapes))
     report = result.attrs["report"]
     del report["source"]
     assert report == {
-        "read": 5,
+        "read": 6,
         "no_geometry": 1,
+        "no_polygon": 1,
         "repaired": 1,
         "duplicates": 1,
         "slivers": 2,
@@ -99,7 +101,8 @@ def test_rows_left_out_are_counted(layer, caplog):
     }
     assert "'duplicates': 1" in caplog.text
     assert report["read"] == sum(
-        report[k] for k in ("no_geometry", "duplicates", "slivers", "kept")
+        report[k]
+        for k in ("no_geometry", "no_polygon", "duplicates", "slivers", "kept")
     )
 
 
@@ -125,12 +128,33 @@ def test_only_slivers_is_an_error(layer):
         read_buildings(layer([None]))
 
 
-@pytest.mark.parametrize(
-    "shape", [shapely.Point(1, 1), HOUSE.exterior, shapely.MultiPoint([(0, 0), (1, 1)])]
-)
-def test_other_geometries_are_refused(layer, shape):
+NO_AREA = [
+    shapely.Point(1, 1),
+    HOUSE.exterior,
+    shapely.MultiPoint([(0, 0), (1, 1)]),
+    shapely.GeometryCollection([shapely.Point(1, 1)]),
+]
+
+
+@pytest.mark.parametrize("shape", NO_AREA)
+def test_what_is_no_polygon_is_dropped_and_counted(layer, tmp_path, shape):
+    shed = shapely.box(50, 0, 60, 10)
+    source = layer([HOUSE, shape, shed], osm_id=["w1", None, "w3"], building="yes")
+    path = tmp_path / "osm.gpkg"
+    source.to_file(path)
+    for given in (source, path):
+        result = read_buildings(given, id_column="osm_id")
+        assert result["building_id"].tolist() == ["w1", "w3"]
+        assert result["roof_area_m2"].tolist() == pytest.approx([120, 100])
+        report = result.attrs["report"]
+        assert (report["read"], report["no_polygon"], report["kept"]) == (3, 1, 2)
+    assert read_buildings(source[["geometry"]])["building_id"].tolist() == ["0", "2"]
+
+
+@pytest.mark.parametrize("shape", NO_AREA)
+def test_a_layer_without_any_polygon_is_refused(layer, shape):
     with pytest.raises(DataError, match=f"must be polygons.*{shape.geom_type}"):
-        read_buildings(layer([HOUSE, shape]))
+        read_buildings(layer([shape, None]))
 
 
 def test_labels_come_from_column_contract_or_index(layer):

@@ -186,3 +186,26 @@ def test_findings_keep_their_order():
     assert text.index("L1") < text.index("L2")
     assert "0.123457 pu" in text
     assert "nan" not in text
+
+
+def test_findings_are_whole_and_readable_at_80_columns():
+    name = "L_AB_w318872800_AB_w318872937"
+    cure = "give each bus, line, transformer and load its own name"
+    fault = {
+        "subject": "profiles",
+        "severity": "warning",
+        "element": f"{name}, {name[:-1]}8",
+        "value": 65,
+        "message": f"65 of 7384 names stand at more than one row: {name} (line); ...",
+        "cure": cure,
+        "unit": "count",
+    }
+    table = findings_table(pd.DataFrame([fault, fault | {"element": "x" * 99}]))
+    lines = [line.split("│") for line in shown(table, width=80).splitlines()]
+    cells = [line[3].strip() for line in lines if len(line) == 5]
+    assert f"{name}," in " ".join(cells)
+    assert cells.count("value: 65") == 2
+    assert sum(f"cure: {cure}".startswith(cell[:40]) for cell in cells if cell) == 2
+    assert sum(cell.count("x") for cell in cells) == 99
+    assert len(cells) <= 16
+    assert "…" not in shown(table, width=80)
