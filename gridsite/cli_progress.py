@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SILENT_S = 5.0
 #: Between lines of one stage. [s]
 EVERY_S = 30.0
+#: Told while loops are compiled for the first time.
+COMPILING = "compiling (once on this machine)"
 #: How often the clock is looked at. [s]
 _LOOK_S = 1.0
 
@@ -45,8 +47,39 @@ def progress() -> Iterator[Callable[[float, str], None]]:
 
     console = Console(stderr=True)
     shown = console.is_terminal and not console.is_dumb_terminal
-    with _bar(console) if shown else _lines(sys.stderr) as tell:
-        yield tell
+    with (
+        _bar(console) if shown else _lines(sys.stderr) as tell,
+        _compiling(tell) as with_compiling,
+    ):
+        yield with_compiling
+
+
+@contextmanager
+def _compiling(tell: Tell) -> Iterator[Tell]:
+    """Tell where loops are compiled, which takes a minute on a new machine."""
+    from numba.core import event
+
+    now, depth = (0.0, "starting"), 0
+
+    class Listener(event.Listener):
+        def on_start(self, _: event.Event) -> None:
+            nonlocal depth
+            depth += 1
+            tell(now[0], COMPILING)
+
+        def on_end(self, _: event.Event) -> None:
+            nonlocal depth
+            depth -= 1
+            if not depth:
+                tell(*now)
+
+    def keep(share: float, text: str) -> None:
+        nonlocal now
+        now = (share, text)
+        tell(share, text)
+
+    with event.install_listener("numba:compile", Listener()):
+        yield keep
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 import io
 import sys
 
+import numba as nb
 import pytest
 
 from gridsite import cli_progress
-from gridsite.cli_progress import EVERY_S, SILENT_S, ProgressLines, progress
+from gridsite.cli_progress import COMPILING, EVERY_S, SILENT_S, ProgressLines, progress
 
 
 class Clock:
@@ -79,3 +80,24 @@ def test_work_goes_on_where_nobody_reads(monkeypatch, capsys, broken):
         tell(0.5, "rating")
     assert capsys.readouterr() == ("", "")
     assert sys.stderr is not None
+
+
+def test_compiling_is_told_and_what_goes_on_after_it():
+    @nb.njit
+    def double(x):
+        return 2 * x
+
+    @nb.njit
+    def fourfold(x):
+        return double(double(x))
+
+    told = []
+    with cli_progress._compiling(lambda share, text: told.append((share, text))) as say:
+        say(0.3, "reading")
+        fourfold(1)
+        fourfold(2)
+    assert told[0] == told[-1] == (0.3, "reading")
+    assert set(told[1:-1]) == {(0.3, COMPILING)}
+    assert told.count((0.3, "reading")) == 2
+    fourfold(1.0)
+    assert told[-1] == (0.3, "reading")  # nothing is heard once work is over
