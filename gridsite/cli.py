@@ -34,6 +34,7 @@ from gridsite.cli_options import (
     say_assumptions,
     user_options,
 )
+from gridsite.cli_paths import check_files, check_targets
 from gridsite.cli_progress import progress
 from gridsite.errors import ConfigError, GridsiteError
 
@@ -130,6 +131,10 @@ def check(
     from gridsite.report.findings_page import write_findings_page
     from gridsite.report.tables import findings_table
 
+    check_targets({"--json": None if json_file == Path("-") else json_file})
+    check_targets({"--page": page})
+    check_files({"--profiles": profiles, "--ratings": ratings})
+    check_files({"--meter-links": meter_links})
     if Path(feeder).suffix.lower() == ".toml":
         named: list[object] = [
             profiles,
@@ -251,6 +256,7 @@ def explain(
     from gridsite.report.explanation import explanation_facts, figure_path
     from gridsite.report.layers import plan_reasons
 
+    check_targets({"--out": out})
     results = read_results(folder)
     path = figure_path(folder, building) if out is None else figure_path(out)
     row, told = explain_building(results, building, port_id=port)

@@ -24,6 +24,7 @@ from gridsite.cli_options import (
     tap_control,
     together_choice,
 )
+from gridsite.cli_paths import check_files
 from gridsite.cli_progress import progress
 
 Out = Annotated[Path, typer.Option("--out", help="Output folder.")]
@@ -311,6 +312,17 @@ def hosting(
     )
     limits = limits_of(preset, own, country=country)
     together = together_choice(existing, units, sharing, joint=joint)
+    check_files(
+        {
+            "--profiles": profiles,
+            "--meter-links": meter_links,
+            "--committed": committed,
+            "--ratings": ratings,
+            "--existing": existing,
+            "--units": units,
+            "--ambient": ambient,
+        }
+    )
     queue = None if committed is None else read_committed(committed)
     given = None if ratings is None else read_ratings(ratings)
     control = tap_control(tap_target, tap_deadband, acting=taps is Taps.acting)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gridsite.cli_paths import check_files, check_targets
 from gridsite.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -138,6 +139,7 @@ def meters(
         min_share=min_share,
         fill="week",
     )
+    check_files({"": source})
     found = read_meters(source, options)
     step = (found.kw.index[1] - found.kw.index[0]).total_seconds() / 60.0
     rows: dict[str, Any] = {
@@ -192,6 +194,13 @@ def demand(
     if (source is None) == (near is None):
         msg = "give either a file or --near LONGITUDE,LATITUDE,KM"
         raise ConfigError(msg)
+    for option, value in (
+        ("--users-per-point", users_per_point),
+        ("--it-kw-per-user", it_kw_per_user),
+    ):
+        if value is not None and not 0.0 <= value < float("inf"):
+            msg = f"{option} {value:g}: give a number of at least 0"
+            raise ConfigError(msg)
     if source is None and (layer or crs):
         msg = "--near takes no --layer and no --crs"
         raise ConfigError(msg)
@@ -269,9 +278,7 @@ def _free(out: Path, kinds: tuple[str, ...], *, overwrite: bool) -> Path:
         if path.exists() and not overwrite:
             msg = f"{path} exists; name another file or give --overwrite"
             raise ConfigError(msg)
-    if not out.absolute().parent.is_dir():
-        msg = f"--out {out}: there is no such folder; make it first"
-        raise ConfigError(msg)
+    check_targets({"--out": out, "picture": picture})
     return picture
 
 

@@ -153,6 +153,9 @@ def rate_feeder(
     Results
         Hosting capacity and elements, without a siting.
     """
+    if seed < 0:
+        msg = f"seed is {seed}; give 0 or more"
+        raise ConfigError(msg)
     if phase in CHOSEN and files is not None:
         msg = f"phase {phase!r}: the envelope is of given phases; take known, 12 or ABC"
         raise ConfigError(msg)

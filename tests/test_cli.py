@@ -311,6 +311,48 @@ class TestRefusals:
             assert time.perf_counter() - began < 2.0
         assert [p.name for p in out.iterdir()] == ["thesis.txt"]
 
+    @pytest.mark.parametrize(
+        "option",
+        [
+            "profiles",
+            "meter-links",
+            "committed",
+            "ratings",
+            "existing",
+            "units",
+            "ambient",
+        ],
+    )
+    def test_files_that_are_none_are_refused_before_the_feeder_is_read(
+        self, call, tmp_path, option
+    ):
+        out = ("--out", tmp_path / "out")
+        none = (f"--{option}", tmp_path / "none.csv")
+        more = () if option != "meter-links" else ("--profiles", __file__)
+        for path, words in ((none[1], "no such file"), (tmp_path, "is a folder")):
+            result = call("hosting", "none.json", f"--{option}", path, *more, *out)
+            refused(result, 2, f"--{option} {path}", words)
+        if option in ("profiles", "ratings"):
+            refused(call("check", "none.json", *none), 2, "no such file")
+
+    def test_files_that_cannot_be_written_are_refused_before_the_check(
+        self, call, net_file, tmp_path
+    ):
+        for option in ("--json", "--page"):
+            for path in (tmp_path, tmp_path / "none" / "x"):
+                result = call("check", net_file, option, path)
+                refused(result, 2, option, path)
+                assert result[1] == ""
+
+    def test_a_folder_is_no_study(self, call, tmp_path):
+        refused(call("run", tmp_path, "--out", tmp_path / "o"), 2, "is a folder")
+
+    def test_a_negative_seed_is_refused(self, call, net_file, make_study, tmp_path):
+        seed = ("--phase", "sampled", "--seed", -1, "--out", tmp_path / "out")
+        refused(call("hosting", net_file, *seed), 2, "seed is -1")
+        path = make_study(tmp_path / "s", ("[study]", "[study]\nseed = -1"))
+        refused(call("run", path, "--out", tmp_path / "out"), 2, "seed")
+
 
 class TestCheck:
     def test_findings_are_listed(self, call, net_file):

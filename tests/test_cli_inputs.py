@@ -272,3 +272,18 @@ class TestPictures:
         assert line.get_ydata().tolist() == [0.0, 25.0, 0.0, 0.0]
         days = np.diff(line.get_xdata()) / np.timedelta64(1, "D")
         assert days.tolist() == [1.0, 1.0, 1.0]  # the last day is seen too
+
+
+def test_numbers_below_zero_and_folders_are_refused(call, folder):
+    out = ("--out", folder / "z.parquet")
+    for option in ("--users-per-point", "--it-kw-per-user"):
+        code, _, err = call("demand", folder / "users.parquet", option, -1, *out)
+        assert (code, err.count("\n")) == (2, 1)
+        assert f"{option} -1" in err
+    code, _, err = call("meters", folder, *out)
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is a folder" in err
+    (folder / "d.gpkg").mkdir()
+    code, _, err = call("demand", "x", "--out", folder / "d.gpkg", "--overwrite")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "name a file" in err

@@ -71,7 +71,8 @@ def _content(path: str | Path) -> dict[str, Any]:
     """Return the content of a TOML file."""
     path = Path(path)
     if not path.is_file():
-        msg = f"study file {str(path)!r} does not exist; give the path of a .toml file"
+        what = "is a folder" if path.is_dir() else "does not exist"
+        msg = f"study file {str(path)!r} {what}; give the path of a .toml file"
         raise ConfigError(msg)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))

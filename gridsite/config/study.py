@@ -48,7 +48,7 @@ class StudySection(Section):
 
     name: str
     place: str = ""
-    seed: int = 0
+    seed: Annotated[int, Field(ge=0)] = 0
     generated: list[str] = []
     assumptions: list[str] = []
 
