@@ -7,6 +7,7 @@ from typing import Any
 
 import pandapower as pp
 import pandas as pd
+import shapely
 
 from gridsite.errors import FeederError
 from gridsite.feeder.net_names import _name_notes, _names
@@ -76,6 +77,7 @@ def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
     """Mend what pandapower would misread, and say so."""
     notes.extend(_name_notes(net))
     notes.extend(_typed_taps(net))
+    notes.extend(_left_unplaced(net))
     if len(net.impedance) and net.impedance["in_service"].any():
         count = int(net.impedance["in_service"].sum())
         notes.append(
@@ -103,6 +105,26 @@ def _prepared(net: Any, notes: list[str]) -> Any:  # noqa: ANN401
             "their ratings are not checked"
         )
     return net
+
+
+def _left_unplaced(net: Any) -> list[str]:  # noqa: ANN401
+    """Take away positions that are not degrees, as of a projected grid, and say so."""
+    off = 0
+    for table in ("bus", "line"):
+        if "geo" not in net[table]:
+            continue
+        text = net[table]["geo"].dropna().astype(str).to_numpy()
+        bounds = shapely.bounds(shapely.from_geojson(text, on_invalid="ignore"))
+        off += int((abs(bounds) > [180.0, 90.0, 180.0, 90.0]).any(axis=1).sum())
+    if not off:
+        return []
+    for table in ("bus", "line"):
+        net[table]["geo"] = None
+    note = (
+        f"{off} position(s) of buses and lines are not degrees, so none of the file is "
+        "used: give longitude and latitude (EPSG:4326) to place it"
+    )
+    return [note]
 
 
 def _typed_taps(net: Any) -> list[str]:  # noqa: ANN401

@@ -60,8 +60,9 @@ _TIGHT_STEPS, _NEAR = 16, 1e-4
 _SAMPLED = 4
 
 #: Open steps, from the tightest to the loosest, at which what is left outside to a
-#: connection with closed steps is calibrated.
-_CALIBRATED = 5
+#: connection with closed steps is calibrated; and up to which share of what its part
+#: leaves that counts.
+_CALIBRATED, _BINDS = 5, 1.25
 
 #: Shares of the work that are done after the leaves, and before values are confirmed.
 _LEAVES_DONE, _CONFIRMED_FROM = 0.7, 0.8
@@ -304,7 +305,9 @@ class _SplitRating:
             rating = self._rating(part, outside)
             opened = np.flatnonzero(is_open)
             own_kw = rating.left_kw(opened)
-        item, step = self._looked_at(part, rows, outside.headroom_kw, closed)
+        binds = np.zeros(outside.headroom_kw.shape, bool)
+        binds[opened] = outside.headroom_kw[opened] <= _BINDS * own_kw
+        item, step = self._looked_at(part, rows, outside.headroom_kw, closed, binds)
         return _Capped(
             part=part,
             rating=rating,
@@ -316,12 +319,13 @@ class _SplitRating:
         )
 
     def _looked_at(
-        self, part: int, rows: Ints, outside_kw: Floats, closed: Bools
+        self, part: int, rows: Ints, outside_kw: Floats, closed: Bools, binds: Bools
     ) -> tuple[Ints, Ints]:
         """
         Return rows, each once or more, and steps at which they are calibrated.
 
-        That of least headroom; where steps are closed, open ones up to the largest.
+        That of least headroom; where steps are closed, open ones at which it binds, up
+        to the largest.
         """
         least = outside_kw[rows].argmin(axis=1)
         items = [np.stack([rows, least])]
@@ -329,6 +333,7 @@ class _SplitRating:
         for row in rows[closed[rows]].tolist():
             shut = np.zeros(outside_kw.shape[1], bool)
             shut = shut if beyond is None else beyond.steps[row]
+            shut = shut | ~binds[row]
             order = np.argsort(np.where(shut, np.inf, outside_kw[row]))
             place = np.linspace(0, max(int((~shut).sum()) - 1, 0), _CALIBRATED)
             some = np.unique(order[place.astype(int)])
@@ -401,7 +406,10 @@ class _SplitRating:
         group = owner[order] * len(self.index) + row[order]
         for at in np.split(order, np.flatnonzero(np.diff(group)) + 1):
             line = batch[owner[at[0]]].outside.headroom_kw[row[at[0]]]
-            line *= np.interp(line, start_kw[at], share[at])
+            # between two steps the lesser share: between them it is no line
+            above = np.searchsorted(start_kw[at], line).clip(0, len(at) - 1)
+            below = (np.searchsorted(start_kw[at], line, "right") - 1).clip(0)
+            line *= np.minimum(share[at][above], share[at][below])
 
     def confirm(self, tell: Callable[[float, str], None]) -> None:
         """

@@ -12,10 +12,11 @@ import pytest
 import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from pandapower import networks
 
 from gridsite.errors import FeederError
 from gridsite.feeder.model import independent_feeders
-from gridsite.feeder.read_pandapower import read_feeder
+from gridsite.feeder.read_pandapower import feeder_from_net, read_feeder
 
 
 @pytest.fixture
@@ -67,6 +68,27 @@ def test_connection_points_carry_positions_and_nan_where_there_is_none(feeder):
     assert head.is_empty or np.isnan(head.x)
     assert points.loc["house east", "bus"] == "east"
     json.loads(points[points.index != "house head"].to_json())
+
+
+@pytest.mark.parametrize(
+    ("build", "lines"),
+    [
+        (networks.create_kerber_landnetz_freileitung_1, 13),
+        (networks.ieee_european_lv_asymmetric, 905),  # three-phase
+    ],
+)
+def test_positions_of_a_projected_grid_are_left_out_with_a_note(build, lines):
+    net = build()
+    net.bus["geo"] = '{"type": "Point", "coordinates": [390883.0, 392897.0]}'
+    way = '{"type": "LineString", "coordinates": [[390883.0, 1.0], [390884.0, 1.0]]}'
+    net.line["geo"] = way
+    feeder = feeder_from_net(net, name="metres")
+    assert feeder.nodes["lon"].isna().all()
+    assert feeder.ports["lat"].isna().all()
+    assert feeder.elements["geometry"].isna().all()
+    count = len(net.bus) + lines
+    assert any(f"{count} position(s)" in note for note in feeder.notes)
+    assert net.line["geo"].eq(way).all()  # those of the network stay
 
 
 def test_parts_that_only_meet_at_a_source_are_apart(feeder):

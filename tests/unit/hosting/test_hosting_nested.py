@@ -370,6 +370,20 @@ def test_the_step_that_leaves_least_names_the_limit(roots):
     assert rows["limit_time"][0] == time[least]
 
 
+def test_what_is_left_outside_is_calibrated_where_it_binds():
+    # of 24 steps, two leave less than the part itself; one is shut
+    outside_kw = np.linspace(300.0, 700.0, 24)[None, :]
+    outside_kw[0, [6, 18, 20]] = 13.1, 1.48, 1.0
+    shut = np.zeros((1, 24), bool)
+    shut[0, 20] = True
+    parts = SimpleNamespace(beyond=[SimpleNamespace(steps=shut)])
+    one, binds = np.array([True]), outside_kw < 60.0
+    look = _SplitRating._looked_at
+    row, step = look(parts, 0, np.array([0]), outside_kw, one, binds)
+    assert set(step.tolist()) == {20, 18, 6}  # the least, and those that bind
+    assert (row == 0).all()
+
+
 def test_no_step_back_leads_below_nothing():
     rows, _ = lowered(0.004, [0.002])
     assert rows["firm_kw"][0] == 0.0
