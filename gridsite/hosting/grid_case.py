@@ -166,7 +166,7 @@ class GridCase:
         self.notes = (*feeder.notes, *loads.notes)
         if silent.any():
             self.notes += (
-                f"{int(silent.sum())} generator(s) without a profile are switched off",
+                f"{int(silent.sum())} generator(s) are off: no profile, or asked for",
             )
         self._acting: dict[str, Profiles] = {}
         if taps is not None:

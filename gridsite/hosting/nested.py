@@ -406,10 +406,7 @@ class _SplitRating:
         group = owner[order] * len(self.index) + row[order]
         for at in np.split(order, np.flatnonzero(np.diff(group)) + 1):
             line = batch[owner[at[0]]].outside.headroom_kw[row[at[0]]]
-            # between two steps the lesser share: between them it is no line
-            above = np.searchsorted(start_kw[at], line).clip(0, len(at) - 1)
-            below = (np.searchsorted(start_kw[at], line, "right") - 1).clip(0)
-            line *= np.minimum(share[at][above], share[at][below])
+            line *= _share_at(line, start_kw[at], share[at])
 
     def confirm(self, tell: Callable[[float, str], None]) -> None:
         """
@@ -540,6 +537,15 @@ class _SplitRating:
             )
         out["firm_kw"] = firm
         out["steps_solved"] += np.bincount(position, minlength=len(self.index))
+
+
+def _share_at(kw: Floats, known_kw: Floats, share: Floats) -> Floats:
+    """Return shares between known ones; above 1 only as far as both neighbours are."""
+    above = np.searchsorted(known_kw, kw).clip(0, len(share) - 1)
+    below = (np.searchsorted(known_kw, kw, "right") - 1).clip(0)
+    most = np.maximum(np.minimum(share[above], share[below]), 1.0)
+    out: Floats = np.minimum(np.interp(kw, known_kw, share), most)
+    return out
 
 
 def _name(

@@ -16,7 +16,7 @@ from gridsite.hosting.envelope_dataset import read_envelope
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.joint import cut_rows, grid_rows
 from gridsite.hosting.limits import Limits
-from gridsite.hosting.nested import _SplitRating
+from gridsite.hosting.nested import _share_at, _SplitRating
 
 STEADY = ("voltage", "line current", "transformer current", "service")
 WHOLE, PARTS = 10**6, 5  # blocks of more nodes are split
@@ -311,7 +311,7 @@ def test_envelope_is_that_of_the_whole(town, town_profiles, name, tmp_path):
     high, low = pd.Series(1e-3, known.index), pd.Series(1e-3, known.index)
     if name.startswith("broken"):
         low[:] = 0.04
-        high["works"], low["works"] = 5e-3, 0.45
+        high["works"], low["works"] = 5e-3, 0.46
         high, low = high[known.index], low[known.index]
     assert (own.sub(known).le(known.mul(high, axis=0) + 0.1)).all().all()
     assert (known.sub(own).le(known.mul(low, axis=0) + 0.1)).all().all()
@@ -382,6 +382,15 @@ def test_what_is_left_outside_is_calibrated_where_it_binds():
     row, step = look(parts, 0, np.array([0]), outside_kw, one, binds)
     assert set(step.tolist()) == {20, 18, 6}  # the least, and those that bind
     assert (row == 0).all()
+
+
+def test_between_two_known_steps_a_share_rises_above_1_no_further_than_both():
+    known, share = np.array([5.0, 50.0, 80.0, 90.0]), np.array([1.1, 0.9, 1.3, 1.2])
+    kw = np.array([1.0, 5.0, 7.0, 50.0, 56.0, 79.0, 80.0, 85.0, 99.0])
+    found = _share_at(kw, known, share)
+    assert found == pytest.approx([1.1, 1.1, 1.0, 0.9, 0.98, 1.0, 1.3, 1.2, 1.2])
+    one = _share_at(np.array([1.0, 5.0, 9.0]), np.array([5.0]), np.array([1.1]))
+    assert one.tolist() == [1.1, 1.1, 1.1]
 
 
 def test_no_step_back_leads_below_nothing():
