@@ -4,7 +4,8 @@ Files of meter readings: long or wide, CSV or Parquet, any unit, zoned stamps.
 Long: one row per meter and stamp. Wide: a column of stamps, then one per meter. Both
 become one table of readings on UTC. Nothing is guessed: the unit stands in the name of
 the column or is given, stamps carry a zone or one is given, and a day-first date needs
-its format. The repeated hour in autumn is told apart by the order of its readings.
+its format. The repeated hour in autumn is told apart by the order of its readings,
+also where a file begins with the newest.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ _TIMES = ("time", "timestamp", "datetime", "date_time", "stamp", "interval_start
 _METERS = ("meter_id", "meter", "meterid", "port_id", "customer_id", "nmi", "lclid")
 _VALUES = ("value", "reading", "power", "energy", "demand", "consumption", "usage")
 _UNIT = re.compile(r"(?:^|[\s_\[(])([kM]?Wh?)[\])]?$", re.IGNORECASE)
+_ENERGY = re.compile(r"(?:^|[\s_.-])([kM]?Wh)(?:[\s_.-]|$)", re.IGNORECASE)
 _BRACKET = re.compile(r"\s*[\[(]\s*([kM]?Wh?)\s*[\])]$", re.IGNORECASE)
 
 
@@ -264,6 +266,13 @@ def _melted(
         msg = f"{path}: meter(s) {list(twice[:3])} stand twice, or there is none"
         raise DataError(msg)
     bare = [c if _BRACKET.search(c) else "" for c in columns]
+    odd = [c for c in columns if not _BRACKET.search(c) and _ENERGY.search(c)]
+    if odd and options.unit is None:
+        msg = (
+            f"{path}: column {odd[0]!r} may be an energy by its name; give unit "
+            "(--meter-unit; --unit of gridsite meters), or write the unit in brackets"
+        )
+        raise DataError(msg)
     units = pd.Series(
         [_unit(c, options.unit, "kW", path) for c in bare], index=names, dtype=object
     )
@@ -321,6 +330,13 @@ def _numbers(values: pd.Series[Any], column: str, path: Path) -> NDArray[np.floa
     return found
 
 
+def _newest_first(key: pd.DataFrame) -> bool:
+    """Return whether the readings of most meters stand from the last to the first."""
+    same = np.diff(key["meter"].to_numpy()) == 0
+    later = np.sign(np.diff(key["time"].to_numpy()).astype(np.int64))
+    return bool(later[same].sum() < 0)
+
+
 def _on_utc(
     table: pd.DataFrame, energy: pd.Series[bool], options: MeterOptions, path: Path
 ) -> Readings:
@@ -338,14 +354,17 @@ def _on_utc(
             one_of_two_hours=none,
         )
     key = pd.DataFrame({"meter": table["meter"].cat.codes, "time": where})
-    first = (key.groupby(["meter", "time"]).cumcount() == 0).to_numpy()
+    ascending = not _newest_first(key)
+    first = key.groupby(["meter", "time"]).cumcount(ascending=ascending) == 0
     local: Any = where
     early, late = (
         local.tz_localize(zone, ambiguous=np.full(len(where), dst), nonexistent="NaT")
         for dst in (True, False)
     )
     twice = np.asarray(early != late) & ~np.asarray(early.isna())
-    utc = local.tz_localize(zone, ambiguous=first, nonexistent="NaT").tz_convert("UTC")
+    utc = local.tz_localize(
+        zone, ambiguous=first.to_numpy(), nonexistent="NaT"
+    ).tz_convert("UTC")
     alone = twice & ~key.duplicated(keep=False).to_numpy()
     skipped = np.asarray(utc.isna())
 

@@ -26,6 +26,8 @@ _MESSAGES = {
     "too few readings": "below min_share: counts as missing",
     "gap that no week fills": "counts as missing",
     "unit": "its mean is 500 times that of the middle meter, or more: W for kW?",
+    "meter of a load lacks": "linked, without readings: its load has no meter then",
+    "meter at no load": "has readings, but no link to a load of this feeder: not used",
     "no meter": "load without a meter; --draw (missing = 'drawn') gives it one",
 }
 

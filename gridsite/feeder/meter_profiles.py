@@ -87,13 +87,13 @@ def meter_profiles(
     >>> meter_profiles(meters, ports, links=links).total_kw()
     array([4., 2.])
     """
-    pair = _pairs(meters, links, ports.index)
+    found: list[dict[str, Any]] = []
+    pair = _pairs(meters, links, ports.index, found)
     kw = meters.kw[pair["meter_id"].tolist()].T.groupby(pair["port_id"].to_numpy())
     load = kw.sum().T
     has_fill = meters.filled.any().reindex(pair["meter_id"]).to_numpy(dtype=bool)
     assumed = set(pair["port_id"][has_fill])
     _check_planned(load, ports)
-    found: list[dict[str, Any]] = []
     bare = ports.index.difference(load.columns)
     if len(bare):
         severity = "error" if missing == "refuse" else "warning"
@@ -183,9 +183,17 @@ def _check_planned(load: pd.DataFrame, ports: pd.DataFrame) -> None:
 
 
 def _pairs(
-    meters: Meters, links: pd.DataFrame | None, ports: pd.Index[str]
+    meters: Meters,
+    links: pd.DataFrame | None,
+    ports: pd.Index[str],
+    found: list[dict[str, Any]],
 ) -> pd.DataFrame:
-    """Return ``meter_id, port_id`` of meters and ports that there are."""
+    """
+    Return ``meter_id, port_id`` of meters and ports that there are.
+
+    A port that lacks the readings of one of its meters is left out: the sum of the
+    others would be too low.
+    """
     names = meters.kw.columns
     if links is None:
         links = pd.DataFrame({"meter_id": names, "port_id": names})
@@ -202,7 +210,16 @@ def _pairs(
             f"{first!r}; its load would count twice"
         )
         raise DataError(msg, twice)
-    pair = pair[pair["meter_id"].isin(names) & pair["port_id"].isin(ports)]
+    pair = pair[pair["port_id"].isin(ports)]
+    lost = pair[~pair["meter_id"].isin(names)]
+    for check, odd in {
+        "meter of a load lacks": pd.Index(lost["meter_id"]),
+        "meter at no load": names.difference(pair["meter_id"].tolist()),
+    }.items():
+        note(found, check, pd.Series(1, index=odd), pd.Series(pd.NaT, index=odd))
+        if len(odd):
+            LOGGER.warning("%s: %d meter(s), first %r", check, len(odd), odd[0])
+    pair = pair[~pair["port_id"].isin(lost["port_id"])]
     if pair.empty:
         msg = (
             f"meters: none of {list(names[:3])} is a load of the feeder, which are "

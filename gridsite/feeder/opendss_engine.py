@@ -31,6 +31,9 @@ WIDE_LIMITS = "vminpu=0.1 vlowpu=0.05 vmaxpu=10"
 #: Largest power imbalance of the solved state, by the engine's own measure. [pu]
 TOLERANCE = 1e-9
 
+#: The engine's number of loads that follow their own model.
+_POWER_FLOW = 1
+
 #: Classes of elements that draw or give power, and whether we have a model of them.
 _MODELLED = {"load", "vsource", "generator", "pvsystem", "storage"}
 _REFUSED = {
@@ -150,6 +153,21 @@ def _refuse(circuit: Any, master: Path) -> None:  # noqa: ANN401
         if found:
             msg = f"{master}: {len(found)} {kind} element(s), first {found[0]!r}: {why}"
             raise FeederError(msg)
+    solution = circuit.Solution
+    shaped = any(str(load.Growth or "") for load in circuit.Loads)
+    year = int(solution.Year)
+    if year > 0 and (shaped or (year > 1 and solution.pctGrowth != 0.0)):
+        msg = (
+            f"{master}: set year={year} lets loads grow, which is not carried; take it "
+            "out, and give the growth as --growth (growth of a study)"
+        )
+        raise FeederError(msg)
+    if int(solution.LoadModel) != _POWER_FLOW:
+        msg = (
+            f"{master}: set loadmodel=admittance takes all loads as impedances, which "
+            "is not carried; take it out, or give the loads model=2"
+        )
+        raise FeederError(msg)
 
 
 def _outside_limits(circuit: Any) -> int:  # noqa: ANN401

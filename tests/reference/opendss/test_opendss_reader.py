@@ -350,3 +350,17 @@ def test_a_missing_script_and_a_balanced_reading_are_refused() -> None:
         read_feeder("nowhere/master.dss")
     with pytest.raises(ConfigError, match="phases"):
         read_feeder(HERE / "house.dss", three_phase=False)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [("year=5", "lets loads grow"), ("loadmodel=admittance", "as impedances")],
+)
+def test_options_that_change_all_loads_are_refused_by_name(
+    tmp_path: Path, option: str, words: str
+) -> None:
+    script = (HERE / "house.dss").read_text(encoding="utf-8")
+    path = tmp_path / "m.dss"
+    path.write_text(f"{script}\nset {option}\n", encoding="utf-8")
+    with pytest.raises(FeederError, match=words):
+        read_feeder(path)

@@ -438,3 +438,38 @@ def test_f9_measured_values_stay_and_every_other_is_counted(
     assert found(back).get("gap", 0) == back.filled.to_numpy().sum()
     assert found(back).get("stamp twice", 0) == len(again)
     assert np.isfinite(back.kw.to_numpy()).all()
+
+
+@pytest.mark.parametrize("name", ["h1_kWh", "h1 kWh", "kwh_h1"])
+def test_an_energy_in_the_name_of_a_wide_column_is_not_read_as_power(tmp_path, name):
+    wide = series(meters=["a"]).rename(columns={"a": name}).rename_axis("time")
+    path = tmp_path / "wide.csv"
+    wide.to_csv(path, date_format="%Y-%m-%dT%H:%MZ")
+    with pytest.raises(DataError, match="may be an energy"):
+        read_meters(path)
+    read = read_meters(path, MeterOptions(unit="kWh")).kw
+    assert read[name].sum() == pytest.approx(wide[name].sum())
+
+
+def test_the_repeated_hour_is_told_apart_where_a_file_begins_with_the_newest(tmp_path):
+    kw = series(start="2025-10-20", tz="Europe/Berlin", meters=["a"])
+    local = kw.tz_localize(None).rename_axis("time")[::-1]
+    path = tmp_path / "newest.csv"
+    local.to_csv(path, date_format="%Y-%m-%d %H:%M")
+    read = read_meters(path, MeterOptions(zone="Europe/Berlin")).kw
+    np.testing.assert_allclose(read["a"], kw["a"])
+
+
+def test_a_load_that_lacks_one_of_its_meters_is_not_the_sum_of_the_others(tmp_path):
+    path = tmp_path / "two.parquet"
+    long(series(meters=["m1", "m2", "m3"])).to_parquet(path)
+    ports = pd.DataFrame({"p_kw": [1.0, 1.0]}, index=["p", "q"])
+    links = pd.DataFrame({"meter_id": ["m1", "m2", "m9"], "port_id": ["p", "q", "q"]})
+    meters = read_meters(path, MeterOptions(unit="kW"))
+    with pytest.raises(DataError, match="no meter: meter 'q'"):
+        meter_profiles(meters, ports, links=links)
+    drawn = meter_profiles(meters, ports, links=links, missing="drawn")
+    assert drawn.assumed == {"q"}
+    rows = drawn.findings.groupby("check")["meter"].agg(list).to_dict()
+    assert rows["meter of a load lacks"] == ["m9"]
+    assert rows["meter at no load"] == ["m3"]
