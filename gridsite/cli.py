@@ -351,7 +351,8 @@ def _run(path: Path, out: Path, *, overwrite: bool) -> None:
 def main() -> None:
     """Run the command; an error is one line and an exit code."""
     try:
-        code = app(standalone_mode=False)  # which would tell options its own way
+        # in its own way it would tell options in several lines
+        code = app(prog_name="gridsite", standalone_mode=False)
     except GridsiteError as error:
         _stop(str(error), error.exit_code)
     except OSError as error:

@@ -98,6 +98,22 @@ def rated_currents(circuit: Any, notes: list[str]) -> dict[str, Rated]:  # noqa:
         out[f"transformer.{transformer.Name.lower()}"] = _transformer(
             circuit, transformer
         )
+    autos = [n for n in circuit.AllElementNames if n.lower().startswith("autotrans.")]
+    for name in autos:
+        circuit.SetActiveElement(name)
+        element = circuit.ActiveCktElement
+        out[name.lower()] = Rated(
+            kind="transformer",
+            rating=float("nan"),
+            unit="kVA",
+            amps=(float("nan"),) * element.NumTerminals,
+            phases=element.NumPhases,
+        )
+    if autos:
+        notes.append(
+            f"{len(autos)} autotransformer(s): their ratings are not carried, so that "
+            "connections behind them are not rated"
+        )
     if tapped:
         notes.append(
             f"{tapped} centre-tapped transformer(s): each half winding rated by the "

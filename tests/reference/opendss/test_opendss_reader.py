@@ -16,6 +16,7 @@ from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import constant_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.feeder.states import block_states
+from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
 
@@ -364,3 +365,22 @@ def test_options_that_change_all_loads_are_refused_by_name(
     path.write_text(f"{script}\nset {option}\n", encoding="utf-8")
     with pytest.raises(FeederError, match=words):
         read_feeder(path)
+
+
+def test_an_autotransformer_is_unrated_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "m.dss"
+    path.write_text(
+        "clear\nnew circuit.c basekv=12.47 bus1=s\n"
+        "new line.l bus1=s bus2=a r1=.3 x1=.4 length=1 normamps=300\n"
+        "new autotrans.at windings=2 buses=(a far) kvs=(12.47 6.9) kvas=(2000 2000)\n"
+        "new load.f bus1=far phases=3 kv=6.9 kw=300\n"
+        "set voltagebases=[12.47 6.9]\ncalcvoltagebases\n",
+        encoding="utf-8",
+    )
+    feeder = read_feeder(path)
+    rated = feeder.terminals.set_index("element")["rated_a"]
+    assert rated["AutoTrans.at"].isna().all()
+    assert rated["Line.l"].eq(300.0).all()
+    assert any("1 autotransformer(s)" in note for note in feeder.notes)
+    rows = hosting_capacity(feeder, snapshot_profiles(feeder))
+    assert set(rows["firm_status"]) == {"unrated"}
