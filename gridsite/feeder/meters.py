@@ -42,6 +42,9 @@ ODD_RATIO = 500.0
 #: Different readings from which values that never fall are a register. [-]
 REGISTER_READINGS = 25
 
+#: Gaps of one length in a row that are another interval, not missing readings.
+CHANGED_GAPS = 24
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Meters:
@@ -119,6 +122,7 @@ def _calendar(
     value = table["value"].to_numpy(dtype=float)[order]
     step = _steps(code, nanos, names)
     mute = names[~np.isin(np.arange(len(names)), code) | (step == 0)]
+    _refuse_changes((code, nanos), step, readings.energy, names)
     if len(step) == 0 or (step == 0).all():
         msg = "meters: none has two readings; give a series"
         raise DataError(msg)
@@ -177,6 +181,34 @@ def _steps(
     step = np.zeros(len(names), dtype=np.int64)
     step[usual.index.to_numpy(dtype=int)] = usual.to_numpy().astype(np.int64)
     return step
+
+
+def _refuse_changes(
+    stamps: tuple[NDArray[Any], NDArray[np.int64]],
+    step: NDArray[np.int64],
+    energy: pd.Series[bool],
+    names: pd.Index[str],
+) -> None:
+    """Refuse energies whose interval is another for a while, by meter."""
+    code, nanos = stamps
+    gap = np.where(np.diff(code) == 0, np.diff(nanos), 0)
+    odd = (gap > 0) & (gap != step[code[1:]])
+    odd &= energy.reindex(names).to_numpy(dtype=bool)[code[1:]]
+    same = odd & (np.diff(gap, prepend=-1) == 0)  # as the gap before it
+    run = np.cumsum(~same)
+    often = np.bincount(run, weights=same, minlength=1)[run] if len(run) else run
+    long = np.flatnonzero(same & (often >= CHANGED_GAPS - 1))
+    if len(long):
+        at = long[0]
+        when = pd.Timestamp(nanos[at], tz="UTC")
+        count = len(np.unique(code[long + 1]))
+        msg = (
+            f"meters: energies of {names[code[at + 1]]!r} are of "
+            f"{gap[at] / 6e10:g} min from {when} on, others of "
+            f"{step[code[at + 1]] / 6e10:g} min ({count} such meter(s)); give a file "
+            "for each interval"
+        )
+        raise DataError(msg)
 
 
 def _matrix(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -473,3 +474,24 @@ def test_a_load_that_lacks_one_of_its_meters_is_not_the_sum_of_the_others(tmp_pa
     rows = drawn.findings.groupby("check")["meter"].agg(list).to_dict()
     assert rows["meter of a load lacks"] == ["m9"]
     assert rows["meter at no load"] == ["m3"]
+
+
+@pytest.mark.parametrize(("before", "after"), [("30min", "15min"), ("15min", "30min")])
+def test_energies_of_an_interval_that_changes_are_refused(tmp_path, before, after):
+    first = pd.date_range("2025-04-01", "2025-04-20", freq=before, tz="UTC")
+    then = pd.date_range("2025-04-20", "2025-05-01", freq=after, tz="UTC")[1:]
+    time = first.append(then)
+    energy = replace(FILL, unit="kWh")
+    table = pd.DataFrame({"meter_id": "a", "time": time, "kwh": 0.5})
+    path = save(table, tmp_path / "t.parquet")
+    with pytest.raises(DataError, match="'a' are of 30 min from 2025-04-"):
+        read_meters(path, energy)
+    power = save(table.rename(columns={"kwh": "kw"}), tmp_path / "p.parquet")
+    assert read_meters(power, replace(FILL, min_share=0.1)).kw.eq(0.5).all().all()
+
+
+def test_a_day_without_readings_is_no_other_interval(tmp_path):
+    table = long(series()).rename(columns={"kw": "kwh"})
+    lost = table.drop(index=[*range(30, 54), 60, 62, 64])
+    path = save(lost, tmp_path / "t.parquet")
+    assert found(read_meters(path, replace(FILL, unit="kWh"))) == {"gap": 27}
