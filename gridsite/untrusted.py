@@ -121,7 +121,8 @@ def check_csv(path: Path) -> None:
     Raises
     ------
     DataError
-        If it is larger, no gzip file in spite of its name, or packed otherwise.
+        If it is larger, no gzip file in spite of its name, packed otherwise, or has
+        columns apart by semicolons or tabs.
     """
     most = TABLE_BYTES
     check_size(path, most)
@@ -130,10 +131,13 @@ def check_csv(path: Path) -> None:
         msg = f"{path}: tables packed as {suffix} are not read; unpack it or use .gz"
         raise DataError(msg)
     if suffix != ".gz":
+        with path.open("rb") as file:
+            _check_commas(path, file.readline(_MIB))
         return
     size = 0
     try:
         with gzip.open(path) as file:
+            _check_commas(path, file.readline(_MIB))
             while size <= most and (part := file.read(_MIB)):
                 size += len(part)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -175,6 +179,16 @@ def parquet_rows(path: Path) -> int:
         )
         raise DataError(msg)
     return int(meta.num_rows)
+
+
+def _check_commas(path: Path, head: bytes) -> None:
+    for mark, words in {b";": "semicolons", b"\t": "tabs"}.items():
+        if mark in head and b"," not in head:
+            msg = (
+                f"{path}: columns are apart by {words}; save it with commas between "
+                "columns and points in decimals"
+            )
+            raise DataError(msg)
 
 
 def read_table(

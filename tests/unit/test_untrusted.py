@@ -308,3 +308,17 @@ def test_control_characters_reach_no_terminal(monkeypatch, capsys):
     cells = [str(cell) for column in table.columns for cell in column.cells]
     lines = [line for cell in cells for line in cell.split("\n")]
     assert all(line.isprintable() for line in lines)
+
+
+@pytest.mark.parametrize(("mark", "word"), [(";", "semicolons"), ("\t", "tabs")])
+def test_columns_that_no_comma_sets_apart_are_named(tmp_path, mark, word):
+    path = tmp_path / "t.csv"
+    rows = [
+        ["timestamp", "a"],
+        ["2025-01-01T00:00Z", "1,5"],
+        ["2025-01-01T01:00Z", "2"],
+    ]
+    path.write_text("\n".join(mark.join(row) for row in rows), encoding="utf-8")
+    for read in (read_table, read_meters):
+        with pytest.raises(DataError, match=word):
+            read(path)
