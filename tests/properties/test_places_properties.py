@@ -22,8 +22,8 @@ from gridsite.places import (
 
 WGS84 = Geod(ellps="WGS84")
 
-lon = st.floats(-179.0, 179.0)
-lat = st.floats(-85.0, 85.0)
+lon = st.floats(-179.0, 179.0, allow_subnormal=False)
+lat = st.floats(-85.0, 85.0, allow_subnormal=False)
 place = st.tuples(lon, lat)
 azimuth = st.floats(0.0, 360.0)
 near = st.tuples(st.floats(6.0, 12.0), st.floats(46.0, 54.0))
