@@ -131,10 +131,11 @@ def check(
     from gridsite.report.findings_page import write_findings_page
     from gridsite.report.tables import findings_table
 
-    check_targets({"--json": None if json_file == Path("-") else json_file})
-    check_targets({"--page": page})
-    check_files({"--profiles": profiles, "--ratings": ratings})
-    check_files({"--meter-links": meter_links})
+    written = None if json_file == Path("-") else json_file
+    check_targets({"--json": written, "--page": page})
+    check_files(
+        {"--profiles": profiles, "--ratings": ratings, "--meter-links": meter_links}
+    )
     if Path(feeder).suffix.lower() == ".toml":
         named: list[object] = [
             profiles,

@@ -19,6 +19,7 @@ from gridsite.feeder.profile_checks import check_profiles
 from gridsite.feeder.read_pandapower import read_feeder
 from gridsite.hosting.limits import Limits
 from gridsite.places.place_checks import check_roofs, check_users
+from gridsite.rating_case import band_options
 from gridsite.study.study import Study
 
 if TYPE_CHECKING:
@@ -78,11 +79,7 @@ class Completion:
         """
         levels = feeder.nodes["voltage_kv"].tolist() or [1.0]
         limits = self.limits(feeder) if self.limits else Limits.for_network(levels)
-        return {
-            "voltage_min_pu": limits.voltage_min_pu,
-            "voltage_max_pu": limits.voltage_max_pu,
-            "voltage_bands": limits.voltage_bands,
-        }
+        return band_options(limits)
 
 
 def check_inputs(

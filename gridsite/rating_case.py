@@ -162,6 +162,24 @@ class AmbientChoice:
         )
 
 
+def band_options(limits: Limits) -> dict[str, Any]:
+    """
+    Return the voltage bands of limits as `check_feeder` takes them.
+
+    Parameters
+    ----------
+    limits : Limits
+        The limits.
+
+    Returns
+    -------
+    dict
+        Options of `check_feeder`. [pu]
+    """
+    names = ("voltage_min_pu", "voltage_max_pu", "voltage_bands")
+    return {name: getattr(limits, name) for name in names}
+
+
 def checked_feeder(
     feeder: Feeder, limits: Limits, filed: Sequence[Finding] = ()
 ) -> pd.DataFrame:
@@ -188,12 +206,7 @@ def checked_feeder(
     DataError
         If a finding on the model is an error.
     """
-    findings = check_feeder(
-        feeder,
-        voltage_min_pu=limits.voltage_min_pu,
-        voltage_max_pu=limits.voltage_max_pu,
-        voltage_bands=limits.voltage_bands,
-    )
+    findings = check_feeder(feeder, **band_options(limits))
     # a feeder without a solution is a status of its buildings, not the end
     error = (findings["severity"] == "error") & (findings["check"] != "base case")
     errors = findings[error]

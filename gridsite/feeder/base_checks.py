@@ -10,7 +10,7 @@ import pandas as pd
 from gridsite.feeder.findings import LOW_SOURCE_PU, Finding, first_of, flag
 from gridsite.feeder.net_checks import Net, filed_results
 from gridsite.feeder.powerflow import Block
-from gridsite.feeder.states import States
+from gridsite.feeder.states import filed_states
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     Bands = tuple[tuple[float, float, float], ...]
 
 
-def voltage_limits(voltage_kv: ArrayLike, bands: Bands, end: str) -> Floats:
+def voltage_limits(voltage_kv: ArrayLike, bands: Bands) -> tuple[Floats, Floats]:
     """
-    Return one end of the voltage band that holds at each node.
+    Return the ends of the voltage band that holds at each node.
 
     Parameters
     ----------
@@ -34,29 +34,28 @@ def voltage_limits(voltage_kv: ArrayLike, bands: Bands, end: str) -> Floats:
         Nominal voltages, line to line. [kV]
     bands : tuple of (kV, lowest pu, highest pu)
         Bands up to a nominal voltage, ascending; the last up to any.
-    end : {"min", "max"}
-        Which end.
 
     Returns
     -------
-    numpy.ndarray, shape (n,)
-        Voltages. [pu]
+    low : numpy.ndarray, shape (n,)
+        Lowest voltages. [pu]
+    high : numpy.ndarray, shape (n,)
+        Highest voltages. [pu]
 
     Examples
     --------
     >>> bands = ((1.0, 0.9, 1.1), (float("inf"), 0.95, 1.05))
-    >>> voltage_limits([0.4, 20.0], bands, "min")
-    array([0.9 , 0.95])
+    >>> voltage_limits([0.4, 20.0], bands)
+    (array([0.9 , 0.95]), array([1.1 , 1.05]))
     """
     # 20 kV stays in a band up to 20 kV whatever the rounding of its file
     nominal = np.asarray(voltage_kv, dtype=float) * (1.0 - 1e-9)
-    levels = [kv for kv, _, _ in bands[:-1]]
-    side = {"min": 1, "max": 2}[end]
-    out = np.array([band[side] for band in bands], dtype=float)
-    return out[np.searchsorted(np.array(levels, dtype=float), nominal)]
+    up_to, low, high = np.array(bands, dtype=float).T
+    at = np.searchsorted(up_to[:-1], nominal)
+    return low[at], high[at]
 
 
-def sources(feeder: Feeder, bands: Bands) -> Iterator[Finding]:
+def source_findings(feeder: Feeder, bands: Bands) -> Iterator[Finding]:
     """
     Judge the voltages that sources hold.
 
@@ -76,7 +75,7 @@ def sources(feeder: Feeder, bands: Bands) -> Iterator[Finding]:
     rows = pd.DataFrame({"label": feeder.nodes["bus"].to_numpy()[feeder.source_nodes]})
     shown = pu.map("{:.4g} pu".format)
     kv = feeder.nodes["voltage_kv"].to_numpy(dtype=float)[feeder.source_nodes]
-    low, high = (voltage_limits(kv, bands, end) for end in ("min", "max"))
+    low, high = voltage_limits(kv, bands)
     yield from flag("source voltage", rows, (pu < low) | (pu > high), shown)
     if (pu < LOW_SOURCE_PU).all():
         buses = rows["label"].unique().tolist()
@@ -89,7 +88,7 @@ def sources(feeder: Feeder, bands: Bands) -> Iterator[Finding]:
         yield Finding("note", "low source", first_of(buses), len(buses), text, cure)
 
 
-def base_case(
+def base_findings(
     feeder: Feeder, bands: Bands, percent_max: float, net: Net | None
 ) -> Iterator[Finding]:
     """
@@ -121,8 +120,10 @@ def base_case(
         )
         cure = "check units of loads, line lengths and impedances, transformer ratings"
         yield Finding("error", "base case", first_of(failed), len(failed), text, cure)
-    if (feeder.nodes["limited"].to_numpy(dtype=bool) & np.isfinite(pu)).any():
-        yield _voltage(feeder, pu, bands)
+    nodes = feeder.nodes.assign(pu=pu)
+    nodes = nodes[nodes["limited"].to_numpy(dtype=bool) & np.isfinite(pu)]
+    if len(nodes):
+        yield _voltage(nodes, bands, _kw(feeder))
     percent = 100.0 * amps / feeder.terminals["rated_a"].where(lambda a: a > 0.0)
     for kind in ("line", "transformer"):
         rows = feeder.terminals["criterion"] == f"{kind} current"
@@ -138,21 +139,19 @@ def _kw(feeder: Feeder) -> float:
     return float(ports["p_kw"][ports["node"] >= 0].sum())
 
 
-def _voltage(feeder: Feeder, pu: Floats, bands: Bands) -> Finding:
-    nodes = feeder.nodes.assign(pu=pu)
-    nodes = nodes[nodes["limited"].to_numpy(dtype=bool) & np.isfinite(pu)]
+def _voltage(nodes: pd.DataFrame, bands: Bands, load_kw: float) -> Finding:
     kv, pu = nodes["voltage_kv"].to_numpy(dtype=float), nodes["pu"].to_numpy()
-    low, high = (voltage_limits(kv, bands, end) for end in ("min", "max"))
-    at = {"low": (low - pu).argmax(), "high": (pu - high).argmax()}
+    low, high = voltage_limits(kv, bands)
     below, above = int((pu < low).sum()), int((pu > high).sum())
     bus = nodes["bus"].to_numpy()
     text = (
         f"lowest voltage {pu.min():.4f} pu at {bus[pu.argmin()]}, highest "
-        f"{pu.max():.4f} pu at {bus[pu.argmax()]}, with {_kw(feeder):.6g} kW of load; "
+        f"{pu.max():.4f} pu at {bus[pu.argmax()]}, with {load_kw:.6g} kW of load; "
         f"{below} of {len(pu)} buses below {_ends(low, kv)}, {above} above "
         f"{_ends(high, kv)}"
     )
-    worst = at["high" if above and not below else "low"]
+    by_high = above > 0 and not below
+    worst = int((pu - high if by_high else low - pu).argmax())
     cure = "check source voltage, taps and loads: no unit may act on a broken limit"
     severity = "warning" if below or above else "note"
     cure = cure if below or above else "none needed"
@@ -206,7 +205,7 @@ def solved(feeder: Feeder) -> tuple[Floats, Floats, list[str]]:
     """
     pu = np.full(len(feeder.nodes), np.nan)
     amps = np.full(len(feeder.terminals), np.nan)
-    failed = []
+    failed, first = [], np.zeros(1, dtype=np.int64)
     for feeder_id in feeder.nodes["feeder_id"].unique():
         if feeder_id == "":
             continue
@@ -215,24 +214,10 @@ def solved(feeder: Feeder) -> tuple[Floats, Floats, list[str]]:
         except RuntimeError:  # a singular admittance
             failed.append(str(feeder_id))
             continue
-        solution = block.solve(_filed_state(feeder, block), np.zeros(1, dtype=np.int64))
+        solution = block.solve(filed_states(block, feeder.ports), first)
         if not solution.converged[0]:
             failed.append(str(feeder_id))
             continue
         pu[block.nodes] = np.abs(solution.v[:, 0])
         amps[block.terminals] = np.abs(block.currents(solution.v)[:, 0])
     return pu, amps * feeder.terminals["base_a"].to_numpy(dtype=float), failed
-
-
-def _filed_state(feeder: Feeder, block: Block) -> States:
-    """Return the one state with every port at its value in the file."""
-    ports = feeder.ports.iloc[block.ports]
-    return States(
-        p_shapes=np.ones((1, 1)),
-        q_shapes=np.ones((1, 1)),
-        shape_of_port=np.zeros(len(ports), dtype=np.int64),
-        p_scale=ports["p_kw"].to_numpy(dtype=float) / feeder.base_kva,
-        q_scale=ports["q_kvar"].to_numpy(dtype=float) / feeder.base_kva,
-        spread=np.zeros(len(ports)),
-        tan_phi=0.0,
-    )

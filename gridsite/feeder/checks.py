@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, FeederError
-from gridsite.feeder.base_checks import base_case, solved, sources
+from gridsite.feeder.base_checks import base_findings, solved, source_findings
 from gridsite.feeder.findings import SEVERITIES, Finding, first_of
 from gridsite.feeder.model import Feeder
 from gridsite.feeder.net_checks import (
@@ -108,8 +108,8 @@ def check_feeder(
             checks += [partial(check, net) for check in NET_CHECKS]
         if feeder is not None:
             checks += [partial(check, feeder) for check in (_unsupplied, _topology)]
-            checks += [partial(sources, feeder, bands)]
-            checks += [partial(base_case, feeder, bands, percent_max, net)]
+            checks += [partial(source_findings, feeder, bands)]
+            checks += [partial(base_findings, feeder, bands, percent_max, net)]
             if net is None:
                 checks += [partial(_bare_model, feeder, scripted=bool(found))]
             if isinstance(source, str | Path) and Path(source).suffix.lower() == ".dss":

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from gridsite.feeder.load_parts import whole_of
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
@@ -91,8 +93,7 @@ def _silent(profiles: Profiles, feeder: Feeder) -> Profiles:
     """Return profiles with those, of 0, of other ports that give power in the file."""
     ports = feeder.ports
     gives = (ports["kind"] == "other") & (ports["p_kw"] < 0.0)
-    if "part_of" in ports:  # parts of a load follow it
-        gives &= ports["part_of"].fillna("").astype(str) == ""
+    gives &= whole_of(ports) == ""  # parts of a load follow it
     ids = ports.index[gives].difference(profiles.port_ids, sort=False)
     none = np.zeros(len(ids))
     return replace(

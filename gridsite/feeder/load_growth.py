@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from gridsite.errors import ConfigError, DataError
+from gridsite.feeder.load_parts import whole_of
 from gridsite.units import reactive_kvar
 from gridsite.untrusted import read_table
 
@@ -63,9 +64,8 @@ def grown(profiles: Profiles, factor: float, *, feeder: Feeder) -> Profiles:
         msg = f"growth: {factor} is not a factor; give load then over load now, as 1.1"
         raise ConfigError(msg)
     ports = feeder.ports
-    mine = ports["kind"] == "load"
-    if "part_of" in ports:  # parts of a load that is a mix of models
-        mine |= ports["part_of"].fillna("").astype(str) != ""
+    # parts too, of a load that is a mix of models
+    mine = (ports["kind"] == "load") | (whole_of(ports) != "")
     customer = profiles.port_ids.isin(ports.index[mine])
     scale = np.where(customer, factor, 1.0)
     return replace(

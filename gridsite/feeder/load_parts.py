@@ -119,6 +119,25 @@ def following_percent(load: pd.DataFrame) -> pd.DataFrame:
     return percent
 
 
+def whole_of(ports: pd.DataFrame) -> pd.Series[str]:
+    """
+    Return the load that each port is a part of.
+
+    Parameters
+    ----------
+    ports : pandas.DataFrame
+        ``ports`` of a `Feeder`.
+
+    Returns
+    -------
+    pandas.Series of str, by port
+        Empty where it is a part of none.
+    """
+    if "part_of" not in ports:
+        return pd.Series("", ports.index)
+    return ports["part_of"].fillna("").astype(str)
+
+
 def profiles_of_parts(profiles: Profiles, ports: pd.DataFrame) -> Profiles:
     """
     Return profiles in which every part of a load has its share of the load's own.
@@ -135,9 +154,7 @@ def profiles_of_parts(profiles: Profiles, ports: pd.DataFrame) -> Profiles:
     Profiles
         The same where no load is split; shares are those of the file.
     """
-    if "part_of" not in ports:
-        return profiles
-    owner = ports["part_of"].fillna("").astype(str)
+    owner = whole_of(ports)
     known = profiles.port_ids
     silent = ports.index[owner.isin(known) & ~ports.index.isin(known)]
     if not len(silent):
@@ -183,10 +200,8 @@ def snapshot_profiles(feeder: Feeder) -> Profiles:
         One step, of the ports of kind ``load``.
     """
     ports = feeder.ports
-    owner = pd.Series(ports.index, ports.index)
-    if "part_of" in ports:
-        part_of = ports["part_of"].fillna("").astype(str)
-        owner = part_of.where(part_of != "", owner)
+    owner = whole_of(ports)
+    owner = owner.where(owner != "", pd.Series(ports.index, ports.index))
     whole = ports[["p_kw", "q_kvar"]].groupby(owner).sum()
     loads = feeder.load_ports.index
     of = whole.reindex(loads)

@@ -116,6 +116,34 @@ class Solution:
     iterations: NDArray[np.int64]
 
 
+def filed_states(block: Block, ports: pd.DataFrame) -> States:
+    """
+    Return the one state with every port at its value in the file, in per unit.
+
+    Parameters
+    ----------
+    block : Block
+        The block.
+    ports : pandas.DataFrame
+        ``ports`` of its feeder.
+
+    Returns
+    -------
+    States
+        Of one step.
+    """
+    filed = ports.iloc[block.ports]
+    return States(
+        p_shapes=np.ones((1, 1)),
+        q_shapes=np.ones((1, 1)),
+        shape_of_port=np.zeros(len(filed), dtype=np.int64),
+        p_scale=filed["p_kw"].to_numpy(dtype=float) / block.base_kva,
+        q_scale=filed["q_kvar"].to_numpy(dtype=float) / block.base_kva,
+        spread=np.zeros(len(filed)),
+        tan_phi=0.0,
+    )
+
+
 def block_states(
     block: Block,
     profiles: Profiles,

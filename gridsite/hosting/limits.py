@@ -227,7 +227,7 @@ class Limits:
         numpy.ndarray, shape (n,)
             Of the band of each level. [pu]
         """
-        return self._band_of(voltage_kv, "min")
+        return voltage_limits(voltage_kv, self._bands())[0]
 
     def voltage_max_of(self, voltage_kv: ArrayLike) -> Floats:
         """
@@ -243,11 +243,11 @@ class Limits:
         numpy.ndarray, shape (n,)
             Of the band of each level. [pu]
         """
-        return self._band_of(voltage_kv, "max")
+        return voltage_limits(voltage_kv, self._bands())[1]
 
-    def _band_of(self, voltage_kv: ArrayLike, end: str) -> Floats:
+    def _bands(self) -> tuple[tuple[float, float, float], ...]:
         rest = (np.inf, self.voltage_min_pu, self.voltage_max_pu)
-        return voltage_limits(voltage_kv, (*self.voltage_bands, rest), end)
+        return (*self.voltage_bands, rest)
 
     def loading_max_of(self, kind: Sequence[str], voltage_kv: ArrayLike) -> Floats:
         """

@@ -422,10 +422,10 @@ class _SplitRating:
         share = np.ones(len(self.at))
         whole = partial(cases_at, self.grid, self.feeder_id)
         for part, at in enumerate(self.at):
-            if not len(at) or part in self.capped:
-                continue
             share_done = part / len(self.at) * (1.0 - _CONFIRMED_FROM)
             tell(_CONFIRMED_FROM + share_done, "confirming on the whole feeder")
+            if not len(at) or part in self.capped:
+                continue
             steps = self._steps_of(at)
             cases = kept_cases(self.grid, self.feeder_id, steps, part)
             self._lower_near(at, cases)

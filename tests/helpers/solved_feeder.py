@@ -3,7 +3,7 @@
 import numpy as np
 
 from gridsite.feeder.powerflow import Block
-from gridsite.feeder.states import States
+from gridsite.feeder.states import filed_states
 
 
 def solved(feeder):
@@ -12,16 +12,7 @@ def solved(feeder):
     v[feeder.source_nodes] = feeder.source_v
     for feeder_id in set(feeder.nodes["feeder_id"]) - {""}:
         block = Block(feeder, feeder_id)
-        ports = feeder.ports.iloc[block.ports]
-        states = States(
-            p_shapes=np.ones((1, 1)),
-            q_shapes=np.ones((1, 1)),
-            shape_of_port=np.zeros(len(ports), dtype=int),
-            p_scale=ports["p_kw"].to_numpy(dtype=float) / feeder.base_kva,
-            q_scale=ports["q_kvar"].to_numpy(dtype=float) / feeder.base_kva,
-            spread=np.zeros(len(ports)),
-            tan_phi=0.0,
-        )
+        states = filed_states(block, feeder.ports)
         found = block.solve(states, np.zeros(1, dtype=int), tolerance_pu=1e-12)
         assert found.converged.all()
         v[block.nodes] = found.v[:, 0]

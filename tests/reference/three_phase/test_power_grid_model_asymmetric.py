@@ -8,7 +8,7 @@ import pytest
 
 from gridsite.feeder.powerflow import Block
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.feeder.states import States
+from gridsite.feeder.states import filed_states
 
 LINE = {"r1": 0.2, "x1": 0.08, "r0": 0.8, "x0": 0.3}  # ohm per km
 LENGTH_KM = (0.3, 0.4)
@@ -151,16 +151,7 @@ def test_phase_voltages_equal_power_grid_model():
     feeder = read_feeder(make_net())
     (feeder_id,) = set(feeder.nodes["feeder_id"]) - {""}
     block = Block(feeder, feeder_id)
-    ports = feeder.ports
-    states = States(
-        p_shapes=np.ones((1, 1)),
-        q_shapes=np.ones((1, 1)),
-        shape_of_port=np.zeros(len(ports), dtype=np.int64),
-        p_scale=ports["p_kw"].to_numpy(dtype=float) / feeder.base_kva,
-        q_scale=ports["q_kvar"].to_numpy(dtype=float) / feeder.base_kva,
-        spread=np.zeros(len(ports)),
-        tan_phi=0.0,
-    )
+    states = filed_states(block, feeder.ports)
     found = block.solve(states, np.zeros(1, dtype=np.int64))
     v = np.abs(found.v[:, 0]).reshape(-1, 3)
     buses = feeder.nodes["bus"].to_numpy()[block.nodes][::3]

@@ -15,7 +15,7 @@ from gridsite.errors import BaseCaseError, DataError
 from gridsite.feeder.powerflow import Block
 from gridsite.feeder.profiles import dense_profiles
 from gridsite.feeder.read_pandapower import read_feeder
-from gridsite.feeder.states import States
+from gridsite.feeder.states import States, filed_states
 from gridsite.hosting.capacity import hosting_capacity
 from gridsite.hosting.grid_case import GridCase
 from gridsite.hosting.limits import Limits
@@ -199,16 +199,7 @@ def snapshot(feeder):
     v.iloc[feeder.source_nodes] = feeder.source_v
     for feeder_id in set(feeder.nodes["feeder_id"]) - {""}:
         block = Block(feeder, feeder_id)
-        ports = feeder.ports.iloc[block.ports]
-        states = States(
-            p_shapes=np.ones((1, 1)),
-            q_shapes=np.ones((1, 1)),
-            shape_of_port=np.zeros(len(ports), dtype=np.int64),
-            p_scale=ports["p_kw"].to_numpy(dtype=float) / feeder.base_kva,
-            q_scale=ports["q_kvar"].to_numpy(dtype=float) / feeder.base_kva,
-            spread=np.zeros(len(ports)),
-            tan_phi=0.0,
-        )
+        states = filed_states(block, feeder.ports)
         v.iloc[block.nodes] = block.solve(states, np.zeros(1, dtype=np.int64)).v[:, 0]
     return v
 
